@@ -1,0 +1,61 @@
+"""The only importer of Numba's decorators, so that the compiled cache is in one place and never stale.
+
+Numba's disk cache looks only at a kernel's own file: a helper edited in another file would silently give the old
+result. So the cache folder is named by a digest of every compiled source. Where the user's cache folder can't be
+written, a temporary one is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.extending import intrinsic as intrinsic
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def _digest() -> str:
+    digest = hashlib.sha256(f"{numba.__version__} {sys.version_info[:3]}".encode())
+    for folder in ("models", "solvers", "sim"):
+        for path in sorted((_ROOT / folder).rglob("*.py")):
+            text = path.read_bytes()
+            if b"models.jit" in text or b"sim.dispatch.api" in text or path.name == "jit.py":
+                digest.update(str(path.relative_to(_ROOT)).encode())
+                digest.update(text)
+    return digest.hexdigest()[:16]
+
+
+def _cache_folder() -> str:
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spillway"
+    folder = base / _digest()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError:
+        print(f"spillway: {base} can't be written; compiling into a temporary folder", file=sys.stderr)
+        return tempfile.mkdtemp(prefix="spillway-")
+    return str(folder)
+
+
+numba.config.CACHE_DIR = _cache_folder()
+
+
+def njit(*signature: Any, internal: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """``numba.njit`` with our settings: cached on disk, no fastmath (results must be the same everywhere).
+
+    ``internal``: called from compiled code only, so it needs no door from Python and compiles faster.
+    """
+    doors = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True} if internal else {}
+    decorator: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.njit(
+        *signature, cache=True, nogil=True, error_model="numpy", **doors
+    )
+    return decorator
