@@ -1,0 +1,191 @@
+"""The memory of the packet engine: record types, and intrinsics that reach a record by base address and index.
+
+The kernel's functions get one pointer, the world's record; everything else is found through the addresses in it. An
+array argument costs seven words a call, and there are twenty arrays: this way a call passes three or four registers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import from_dtype, types
+
+from models.jit import intrinsic
+
+INLINE = 4  # hops whose links are kept in the packet itself
+
+WORLD = np.dtype(
+    [
+        # addresses
+        *[(name, "i8") for name in ("links", "nics", "flows", "packets", "timers", "paths", "marks", "trail")],
+        *[(name, "i8") for name in ("heads", "bits", "summary", "event_time", "event_next", "run", "spare_run", "heap")],
+        *[(name, "i8") for name in ("table_start", "table_port", "table_weight", "last_start", "last_link")],
+        *[(name, "i8") for name in ("queues", "policy_state", "trace", "tells", "done", "distances", "group")],
+        # sizes and settings
+        *[(name, "i8") for name in ("link_count", "nic_count", "groups", "hops", "policy_words", "distance_bins")],
+        *[(name, "i8") for name in ("mtu", "header", "ack", "rto", "acks", "go_back_n", "pick", "uses_queues", "key")],
+        # state
+        *[(name, "i8") for name in ("now", "timer_size", "free", "free_count", "events")],
+        *[(name, "i8") for name in ("shift", "mask", "bucket", "run_at", "run_end", "run_base", "heap_size")],
+        *[(name, "i8") for name in ("trace_size", "trace_room", "tell_count", "done_count")],
+        # totals
+        *[(name, "i8") for name in ("data_sent", "data_arrived", "data_lost", "acks_sent", "acks_arrived", "acks_lost")],
+        *[(name, "i8") for name in ("delivered_bytes", "timeouts", "duplicates", "discarded", "hops_done")],
+        *[(name, "i8") for name in ("lost_full", "lost_down", "lost_unreachable", "lost_hops")],
+    ]
+)
+
+# A directed link: a FIFO of packets from `head` (next to arrive) over `wire` (first not wholly sent) to `tail`.
+# A packet's departure is known when it is accepted, so only arrivals are events. `last_ser` belongs to `last_size`.
+LINK = np.dtype(
+    [
+        # first cache line: what every arrival and acceptance touches
+        ("head", "i4"), ("tail", "i4"), ("wire", "i4"), ("dst", "i4"), ("queued", "i8"), ("busy_until", "i8"),
+        ("delay", "i8"), ("last_ser", "i8"), ("last_size", "i4"), ("nic", "i4"),  # nic: index, or -1 for a switch port
+        ("accepted", "i8"),  # wire bytes, less those lost when the link went down
+        # second: acceptance only
+        ("rate", "i8"), ("ack_ser", "i8"), ("buffer", "i8"), ("queue_max", "i8"), ("kmin", "i8"),
+        ("accepted_packets", "i8"), ("up", "i4"), ("src", "i4"), ("dropped", "i8"),
+        # rarely
+        ("kmax", "i8"), ("pmax", "f8"), ("marked", "i8"),
+        ("sent_lost", "i8"),  # wire bytes that had left when the link went down, and never arrived
+        *[(f"spare{i}", "i8") for i in range(4)],
+    ]
+)  # fmt: skip
+
+# The sending side of a host's link: control packets first (ACKs, and others' traffic in switchless fabrics), then the
+# ready flows, one packet each in turn.
+NIC = np.dtype(
+    [("link", "i4"), ("armed", "i4"), ("control_head", "i4"), ("control_tail", "i4")]
+    + [("control_bytes", "i8"), ("ready_head", "i4"), ("ready_tail", "i4")]
+)
+
+# One cache line. `trail` holds the first links that a packet without a path of its own took; the rest is in the world's.
+PACKET = np.dtype(
+    [
+        ("end", "i8"),  # ps, of its serialisation on the link where it is
+        ("next", "i4"), ("flow", "i4"), ("sequence", "i4"), ("size", "i4"),  # size on the wire
+        ("path", "i4"), ("cumulative", "i4"), ("dst", "i4"), ("group", "i4"),
+        ("hop", "i2"), ("kind", "i1"), ("marked", "i1"), ("transmission", "i4"),
+        ("trail", "i4", (INLINE,)),
+    ]
+)  # fmt: skip
+
+FLOW = np.dtype(
+    [
+        ("id", "i8"), ("marks", "i8"), ("in_flight", "i8"), ("window", "i8"), ("deadline", "i8"),
+        ("delivered", "i8"), ("end", "i8"),
+        ("src", "i4"), ("dst", "i4"), ("nic", "i4"), ("packets", "i4"), ("last_bytes", "i4"),
+        ("path", "i4"), ("length", "i4"), ("group", "i4"), ("edge", "i4"),
+        ("next_new", "i4"), ("una", "i4"), ("resend", "i4"), ("resend_end", "i4"), ("sent_high", "i4"), ("epoch", "i4"),
+        ("acked", "i4"), ("expected", "i4"), ("received", "i4"), ("highest", "i4"), ("in_network", "i4"),
+        ("next_ready", "i4"), ("is_ready", "i4"), ("blocked", "i4"), ("timer", "i4"), ("over", "i4"),
+        ("notify", "i4"), ("ask", "i4"), ("retransmitted", "i4"), ("reordered", "i4"),
+        ("lost", "i4"), ("told", "i4"), ("first_link", "i4"), ("spare1", "i4"), ("spare2", "i4"),
+    ]
+)  # fmt: skip
+
+DATA, ACK = 0, 1  # kinds of packets
+OUTSTANDING, ACKED, RECEIVED = 1, 2, 4  # marks of a flow's packets
+
+# columns of the trace: one row a packet and link
+TRACE = ("stream", "sequence", "transmission", "kind", "link", "offered", "start", "end", "marked")
+
+
+def _record_at(dtype: np.dtype[Any]) -> Any:
+    record = from_dtype(dtype)
+
+    @intrinsic
+    def at(typing_context: Any, base: Any, index: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            offset = builder.mul(values[1], ir.Constant(ir.IntType(64), dtype.itemsize))
+            return builder.inttoptr(builder.add(values[0], offset), context.get_value_type(record))
+
+        return record(types.int64, types.int64), codegen
+
+    return at
+
+
+def _word(numba_type: Any, width: int) -> tuple[Any, Any]:
+    @intrinsic
+    def load(typing_context: Any, base: Any, index: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            offset = builder.mul(values[1], ir.Constant(ir.IntType(64), width // 8))
+            pointer = builder.inttoptr(builder.add(values[0], offset), ir.IntType(width).as_pointer())
+            value = builder.load(pointer)
+            return value if width == 64 else builder.sext(value, ir.IntType(64)) if width > 8 else builder.zext(
+                value, ir.IntType(64)
+            )
+
+        return types.int64(types.int64, types.int64), codegen
+
+    @intrinsic
+    def store(typing_context: Any, base: Any, index: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            offset = builder.mul(values[1], ir.Constant(ir.IntType(64), width // 8))
+            pointer = builder.inttoptr(builder.add(values[0], offset), ir.IntType(width).as_pointer())
+            builder.store(values[2] if width == 64 else builder.trunc(values[2], ir.IntType(width)), pointer)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, types.int64), codegen
+
+    return load, store
+
+
+@intrinsic
+def lowest_bit(typing_context: Any, word: Any) -> Any:
+    """Index of the lowest set bit of a word that is not 0."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.cttz(values[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
+def prefetch(typing_context: Any, address: Any) -> Any:
+    """Asks for a cache line that will be needed soon."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer = builder.inttoptr(values[0], ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), *[ir.IntType(32)] * 3])
+        function = builder.module.globals.get("llvm.prefetch.p0") or ir.Function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [pointer, *(ir.Constant(ir.IntType(32), value) for value in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+world_at = _record_at(WORLD)
+link_at = _record_at(LINK)
+nic_at = _record_at(NIC)
+flow_at = _record_at(FLOW)
+packet_at = _record_at(PACKET)
+load_long, store_long = _word(types.int64, 64)
+load_int, store_int = _word(types.int32, 32)
+load_byte, store_byte = _word(types.uint8, 8)
+
+World = from_dtype(WORLD)  # Numba types for signatures
+Link = from_dtype(LINK)
+Flow = from_dtype(FLOW)
+Packet = from_dtype(PACKET)
+
+
+@intrinsic
+def address_as_pointer(typing_context: Any, address: Any) -> Any:
+    """int64 -> void pointer, for numba.carray."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.inttoptr(values[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(types.int64), codegen
+
+
+def block(dtype: np.dtype[Any] | str, count: int) -> np.ndarray[Any, Any]:
+    """Zeroed records that begin on a cache line."""
+    kind = np.dtype(dtype)
+    raw = np.zeros(count * kind.itemsize + 64, dtype=np.uint8)
+    skip = -raw.ctypes.data % 64
+    return raw[skip : skip + count * kind.itemsize].view(kind)

@@ -1,0 +1,320 @@
+"""The fluid network: every stream at its weighted max-min fair rate, behind the Network protocol.
+
+The events and the rates are computed in ``sim/engine/fluid*.py``; this is the door: it buffers commands, turns paths
+into arrays, makes the memory large enough before each commit, and hands over what has finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.topology import Topology
+from sim.engine import fluid as kernel
+from sim.engine import fluid_state as memory
+from sim.network.protocol import DELIVERED, Done, LinkState, Stream, Tell
+
+if TYPE_CHECKING:
+    from models.paths import Routes
+
+_ZERO = ("packets", "queue_max_bytes", "marked", "dropped", "trimmed", "paused_ps")
+
+
+class FluidNetwork:
+    """``efficiency``: payload over wire bytes; links carry payload at rate x efficiency.
+
+    A stream without a path is split over the shares of ``routes``. A link that is down has no capacity: streams over
+    it stand still. A pair without a path stands still until a reroute or new routes.
+    """
+
+    def __init__(self, topology: Topology, routes: Routes, efficiency: float = 1.0) -> None:
+        self.topology = topology
+        self._routes = routes
+        self._nominal = topology.link_rate.astype(np.float64) * efficiency
+        self._starts: list[Stream] = []
+        self._moves: dict[int, tuple[int, ...] | None] = {}
+        self._links: dict[int, bool] = {}
+        self._new_routes = False
+        self._spread: dict[int, tuple[int, int]] = {}  # streams over all paths: (src, dst)
+        links = np.zeros(topology.links, dtype=memory.LINK)
+        links["capacity"] = self._nominal
+        links["head"] = links["item"] = memory.NONE
+        links["src"], links["dst"], links["delay"] = topology.link_src, topology.link_dst, topology.link_delay
+        self._link = links
+        self._state = np.zeros(1, dtype=memory.STATE)
+        self._state["free_slot"] = memory.NONE
+        self._state["next"] = memory.NEVER
+        self._counts = self._state.view(np.int64)
+        self._stream = np.zeros(64, dtype=memory.STREAM)
+        self._entry = np.zeros(256, dtype=memory.ENTRY)
+        self._chosen = np.zeros(64, dtype=np.int32)
+        self._finish = np.zeros(64, dtype=memory.FINISH)
+        self._level = np.zeros(64 + topology.links, dtype=memory.LEVEL)
+        self._chunk = np.full(64, memory.NONE, dtype=np.int32)
+        self._delivery = np.zeros(64, dtype=memory.DELIVERY)
+        self._done = np.zeros(64, dtype=memory.DONE)
+        self._tell = np.zeros(64, dtype=np.int64)
+        self._reach = np.full(topology.nodes, -1, dtype=np.int64)
+        self._order = np.zeros(1, dtype=memory.ORDER)
+        self._path = np.zeros(64, dtype=np.int32)
+        self._state["link_count"] = topology.links
+        self._base = self._state.ctypes.data
+        self._order_address = self._order.ctypes.data
+        self._publish()
+
+    def _publish(self) -> None:
+        """Write the arrays' addresses where the kernels find them."""
+        state = self._state
+        state["streams"], state["entries"] = self._stream.ctypes.data, self._entry.ctypes.data
+        state["links"], state["levels"] = self._link.ctypes.data, self._level.ctypes.data
+        state["finishes"], state["deliveries"] = self._finish.ctypes.data, self._delivery.ctypes.data
+        state["done"], state["chosen"] = self._done.ctypes.data, self._chosen.ctypes.data
+        state["chunks"], state["tells"] = self._chunk.ctypes.data, self._tell.ctypes.data
+        state["reach"], self._path_address = self._reach.ctypes.data, self._path.ctypes.data
+
+    # commands
+
+    def add(self, stream: Stream) -> None:
+        self._starts.append(stream)
+
+    def add_many(self, streams: Iterable[Stream]) -> None:
+        self._starts.extend(streams)
+
+    def reroute(self, stream_id: int, path: tuple[int, ...] | None) -> None:
+        """A stream that has drained keeps its path."""
+        self._moves[stream_id] = path
+
+    def set_links(self, links: Sequence[int], up: bool) -> None:
+        self._links.update(dict.fromkeys(links, up))
+
+    def set_routes(self, routes: Routes) -> None:
+        """Streams over all paths take the new shares at the next commit."""
+        self._routes = routes
+        self._new_routes = True
+
+    def pending(self) -> bool:
+        return bool(self._starts or self._moves or self._links or self._new_routes)
+
+    def commit(self, now: int) -> None:
+        if not self.pending():
+            return
+        starts = self._starts
+        self._starts = []
+        if len(starts) > 1:
+            starts.sort()
+        links = capacities = 0
+        changed: list[int] = []
+        if self._links:
+            changed = sorted(self._links)
+            array = np.array(changed, dtype=np.int32)
+            capacity = np.where([self._links[link] for link in changed], self._nominal[array], 0.0)
+            links, capacities = array.ctypes.data, capacity.ctypes.data
+            self._links = {}
+        if len(starts) == 1 and not self._moves and not self._new_routes and starts[0].path is not None:
+            one = starts[0]
+            count = len(one.path)
+            self._reserve(1, count, count)
+            cap = np.inf if one.cap is None else float(one.cap)
+            self._order[0] = (one.id, one.bytes, one.weight, cap, one.src, one.dst, count, memory.NONE, one.notify, 0)
+            self._path[:count] = one.path
+            kernel.apply(
+                self._base, self._order_address, 1, self._path_address, 0, links, capacities, len(changed), now
+            )
+            return
+        orders, path, shares = self._assemble(self._relocated(), starts)
+        self._reserve(len(orders), path.size, int(orders["count"].max(initial=0)))
+        kernel.apply(
+            self._base, orders.ctypes.data, len(orders), path.ctypes.data, shares.ctypes.data,
+            links, capacities, len(changed), now,
+        )  # fmt: skip
+
+    def _relocated(self) -> list[tuple[int, Stream]]:
+        """(slot, stream) of the active streams that change their path, by id."""
+        moves: dict[int, tuple[int, ...] | None] = {}
+        if self._new_routes:
+            moves = dict.fromkeys(self._spread)
+        moves |= self._moves
+        self._moves, self._new_routes = {}, False
+        if not moves:
+            return []
+        used = self._stream[: int(self._state["slot_count"][0])]
+        slots = np.flatnonzero(used["used"])
+        slot_of = dict(zip(used["id"][slots].tolist(), slots.tolist(), strict=True))
+        self._spread = {stream: pair for stream, pair in self._spread.items() if stream in slot_of}
+        result = []
+        for stream in sorted(moves):
+            if stream in slot_of:
+                path, slot = moves[stream], slot_of[stream]
+                pair = self._spread.get(stream) or self._pair(slot)
+                result.append((slot, Stream(stream, *pair, 0, path, 1.0, None, False)))
+        return result
+
+    def _pair(self, slot: int) -> tuple[int, int]:
+        """Source and destination of a stream with a single path."""
+        stream = self._stream[slot]
+        path = self._entry["link"][stream["first"] : stream["first"] + stream["count"]]
+        return int(self.topology.link_src[path[0]]), int(self.topology.link_dst[path[-1]])
+
+    def _assemble(
+        self, moved: list[tuple[int, Stream]], starts: list[Stream]
+    ) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[np.float64]]:
+        """Orders, and the links and shares of all of them one after the other (shares empty: all 1)."""
+        streams = [stream for _, stream in moved] + starts
+        orders = np.zeros(len(streams), dtype=memory.ORDER)
+        if not streams:
+            return orders, _NO_INTS, _NO_REALS
+        ids, sources, targets, sizes, paths, weights, caps, notify = list(zip(*streams, strict=True))[:8]
+        orders["id"], orders["size"], orders["src"], orders["dst"] = ids, sizes, sources, targets
+        orders["weight"], orders["notify"] = weights, notify
+        orders["cap"] = np.inf if caps.count(None) == len(caps) else [np.inf if cap is None else cap for cap in caps]
+        orders["slot"] = memory.NONE
+        orders["slot"][: len(moved)] = [slot for slot, _ in moved]
+        if None not in paths:
+            orders["count"] = list(map(len, paths))
+            self._forget(moved)
+            return orders, np.fromiter(chain.from_iterable(paths), dtype=np.int32), _NO_REALS
+        path_parts, share_parts = [], []
+        for number, stream in enumerate(streams):
+            if stream.path is None:
+                path, share = self._routes.share(stream.src, stream.dst)
+                orders["split"][number] = 1
+                self._spread[stream.id] = (stream.src, stream.dst)
+            else:
+                path, share = np.array(stream.path, dtype=np.int32), np.ones(len(stream.path))
+                self._spread.pop(stream.id, None)
+            orders["count"][number] = len(path)
+            path_parts.append(path)
+            share_parts.append(share)
+        return orders, np.concatenate(path_parts).astype(np.int32), np.concatenate(share_parts).astype(np.float64)
+
+    def _forget(self, moved: list[tuple[int, Stream]]) -> None:
+        for _, stream in moved:
+            self._spread.pop(stream.id, None)
+
+    def _reserve(self, streams: int, entries: int, longest: int) -> None:
+        """Make room for so many more streams and entries, and chunks of this length."""
+        counts = self._counts
+        unfinished = counts.item(_ACTIVE) + counts.item(_DELIVERIES) + streams
+        slots = counts.item(_SLOTS) + streams
+        used = counts.item(_ENTRIES) + entries
+        done = counts.item(_DONE) + unfinished
+        if (
+            slots <= self._stream.size
+            and used <= self._entry.size
+            and unfinished <= self._tell.size
+            and done <= self._done.size
+            and longest < self._chunk.size
+        ):
+            return
+        self._stream = _grown(self._stream, slots)
+        self._chosen = _grown(self._chosen, slots)
+        self._finish = _grown(self._finish, slots)
+        self._level = _grown(self._level, slots + self._link.size)
+        self._entry = _grown(self._entry, used)
+        self._delivery = _grown(self._delivery, unfinished)
+        self._done = _grown(self._done, done)
+        self._tell = _grown(self._tell, unfinished)
+        if longest >= self._chunk.size:
+            known = self._chunk.size
+            self._chunk = _grown(self._chunk, longest + 1)
+            self._chunk[known:] = memory.NONE
+            self._path = _grown(self._path, longest + 1)
+        self._publish()
+
+    # events
+
+    def next_time(self) -> int:
+        return self._counts.item(_NEXT)
+
+    def advance(self, until: int, budget: int) -> tuple[int, list[Tell]]:
+        time = kernel.advance(self._base, until, budget)
+        count = self._counts.item(_TELLS)
+        if count == 0:
+            return time, []
+        return time, [Tell(DELIVERED, stream) for stream in self._tell[:count].tolist()]
+
+    def finished(self) -> list[Done]:
+        count = self._counts.item(_DONE)
+        if count == 0:
+            return []
+        self._counts[_DONE] = 0
+        done = self._done[:count].tolist()
+        if self._spread:
+            for stream, _ in done:
+                self._spread.pop(stream, None)
+        return [Done(stream, time, time, 0, 0, 0) for stream, time in done]
+
+    # views
+
+    def active(self) -> list[int]:
+        draining = self._stream["id"][self._stream["used"] != 0].tolist()
+        travelling = self._delivery["id"][: int(self._state["delivery_count"][0])].tolist()
+        return sorted(draining + travelling + [stream.id for stream in self._starts])
+
+    def rates(self) -> dict[int, float]:
+        """bit/s of every stream with bytes left."""
+        used = self._stream[self._stream["used"] != 0]
+        return dict(zip(used["id"].tolist(), used["rate"].tolist(), strict=True))
+
+    def link_state(self, now: int) -> LinkState:
+        return LinkState(np.zeros(self.topology.links, dtype=np.int64), self._sent(now))
+
+    def _sent(self, now: int) -> NDArray[np.int64]:
+        bits = np.empty(self.topology.links)
+        kernel.sent_bits(self._base, bits, now)
+        return np.rint(bits / 8).astype(np.int64)
+
+    def link_totals(self, now: int) -> dict[str, NDArray[np.int64]]:
+        """``busy_ps`` is what the bytes take at the full rate of the link."""
+        sent = self._sent(now)
+        totals = {name: np.zeros(self.topology.links, dtype=np.int64) for name in _ZERO}
+        return {"bytes": sent, "busy_ps": np.rint(sent * 8e12 / self._nominal).astype(np.int64)} | totals
+
+    def delivered_bytes(self) -> int:
+        return int(self._state["delivered"][0])
+
+    def recomputations(self) -> int:
+        return int(self._state["solves"][0])
+
+    def check(self, now: int) -> list[str]:
+        """Overloaded links, unfair rates, bytes that are nowhere."""
+        load, top, wrong = np.empty(self._link.size), np.empty(self._link.size), np.zeros(2, dtype=np.int64)
+        kernel.audit(self._base, load, top, wrong)
+        problems = []
+        if wrong[0]:
+            worst = int(np.argmax(load - self._link["capacity"]))
+            problems.append(f"fluid: {wrong[0]} links above their capacity, such as {self.topology.link_name[worst]}")
+        if wrong[1]:
+            problems.append(f"fluid: {wrong[1]} streams without a bottleneck")
+        flying = int(self._stream["size"][self._stream["used"] != 0].sum())
+        flying += int(self._delivery["size"][: int(self._state["delivery_count"][0])].sum())
+        accepted = int(self._state["accepted"][0])
+        if accepted != self.delivered_bytes() + flying:
+            problems.append(f"fluid: {accepted} bytes in, {self.delivered_bytes()} delivered, {flying} in flight")
+        return problems
+
+    def reordering(self) -> NDArray[np.int64]:
+        return np.zeros(0, dtype=np.int64)
+
+    def counters(self) -> dict[tuple[str, str], int]:
+        return {}
+
+
+_FIELDS = memory.STATE.names or ()
+_ACTIVE, _DELIVERIES, _DONE = _FIELDS.index("active"), _FIELDS.index("delivery_count"), _FIELDS.index("done_count")
+_ENTRIES, _NEXT = _FIELDS.index("entry_count"), _FIELDS.index("next")
+_SLOTS, _TELLS = _FIELDS.index("slot_count"), _FIELDS.index("tell_count")
+_NO_INTS = np.zeros(0, dtype=np.int32)
+_NO_REALS = np.zeros(0, dtype=np.float64)
+
+
+def _grown(array: NDArray[Any], size: int) -> NDArray[Any]:
+    if size <= array.size:
+        return array
+    larger = np.zeros(max(size, 2 * array.size), dtype=array.dtype)
+    larger[: array.size] = array
+    return larger

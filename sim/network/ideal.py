@@ -1,0 +1,227 @@
+"""The ideal network: a transfer takes latency + bits / rate of its own path, and nobody shares anything.
+
+For tests, and for the unloaded reference of every slowdown. A stream over all equal-cost paths goes at the largest
+rate that its fixed split allows with the fabric to itself. Links that are down stop new streams and those under way.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from fractions import Fraction
+from math import ceil
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.topology import Topology
+from sim.network.protocol import DELIVERED, INFINITY, Done, LinkState, Stream, Tell
+
+if TYPE_CHECKING:
+    from models.paths import Routes
+
+SECOND = 10**12  # ps
+_ZERO = ("packets", "queue_max_bytes", "marked", "dropped", "trimmed", "paused_ps")
+
+
+class _Transfer:
+    """A stream under way. ``left`` bits at ``since``; ``drained``: when its last bit leaves, None while it stands."""
+
+    def __init__(self, stream: Stream, now: int) -> None:
+        self.stream = stream
+        self.left = Fraction(stream.bytes * 8)
+        self.since = now
+        self.rate = Fraction(0)
+        self.latency = 0
+        self.links: tuple[int, ...] = ()
+        self.shares: tuple[float, ...] = ()
+        self.base = self.left  # bits left when the present path was taken
+        self.drained: int | None = None
+
+    def left_at(self, now: int) -> Fraction:
+        return max(self.left - self.rate * (now - self.since) / SECOND, Fraction(0))
+
+
+class IdealNetwork:
+    """``efficiency``: payload over wire bytes; rates are exact fractions, times are rounded up to ps."""
+
+    def __init__(self, topology: Topology, routes: Routes, efficiency: float = 1.0) -> None:
+        self.topology = topology
+        self._routes = routes
+        self._efficiency = Fraction(efficiency).limit_denominator(10**9)
+        self._up = [True] * topology.links
+        self._transfers: dict[int, _Transfer] = {}
+        self._heap: list[tuple[int, int]] = []  # (delivery, stream); stale where the transfer says otherwise
+        self._starts: list[Stream] = []
+        self._moves: dict[int, tuple[int, ...] | None] = {}
+        self._links: dict[int, bool] = {}
+        self._new_routes = False
+        self._done: list[Done] = []
+        self._sent = np.zeros(topology.links)  # bits of finished streams and left paths
+        self._accepted = self._delivered = 0
+
+    # commands
+
+    def add(self, stream: Stream) -> None:
+        self._starts.append(stream)
+
+    def reroute(self, stream: int, path: tuple[int, ...] | None) -> None:
+        self._moves[stream] = path
+
+    def set_links(self, links: Sequence[int], up: bool) -> None:
+        self._links.update(dict.fromkeys(links, up))
+
+    def set_routes(self, routes: Routes) -> None:
+        self._routes = routes
+        self._new_routes = True
+
+    def pending(self) -> bool:
+        return bool(self._starts or self._moves or self._links or self._new_routes)
+
+    def commit(self, now: int) -> None:
+        for link, up in self._links.items():
+            self._up[link] = up
+        moves = self._moves
+        if self._new_routes:
+            moves = {number: None for number, t in self._transfers.items() if t.stream.path is None} | moves
+        for number, path in sorted(moves.items(), key=lambda item: item[0]):
+            transfer = self._transfers.get(number)
+            if transfer is not None and not self._gone(transfer, now):
+                self._leave(transfer, now)
+                transfer.stream = transfer.stream._replace(path=path)
+                self._take_path(transfer)
+                self._pace(transfer, now)
+        if self._links:
+            for transfer in self._transfers.values():
+                if not self._gone(transfer, now) and any(link in self._links for link in transfer.links):
+                    self._pace(transfer, now)
+        for stream in sorted(self._starts):
+            transfer = self._transfers[stream.id] = _Transfer(stream, now)
+            self._accepted += stream.bytes
+            self._take_path(transfer)
+            self._pace(transfer, now)
+        self._starts, self._moves, self._links, self._new_routes = [], {}, {}, False
+
+    @staticmethod
+    def _gone(transfer: _Transfer, now: int) -> bool:
+        return transfer.drained is not None and transfer.drained <= now
+
+    def _leave(self, transfer: _Transfer, now: int) -> None:
+        left = transfer.left_at(now)
+        for link, share in zip(transfer.links, transfer.shares, strict=True):
+            self._sent[link] += float(transfer.base - left) * share
+        transfer.left = transfer.base = left
+        transfer.since = now
+
+    def _take_path(self, transfer: _Transfer) -> None:
+        stream = transfer.stream
+        if stream.path is None:
+            links, shares = self._routes.share(stream.src, stream.dst)
+            transfer.links, transfer.shares = tuple(links.tolist()), tuple(shares.tolist())
+            transfer.latency = self._longest(transfer.links, stream.src)
+        else:
+            transfer.links, transfer.shares = stream.path, (1.0,) * len(stream.path)
+            transfer.latency = int(self.topology.link_delay[list(stream.path)].sum())
+
+    def _longest(self, links: tuple[int, ...], source: int) -> int:
+        """ps of the slowest way through the links from the source; they have no cycle."""
+        reach = {source: 0}
+        changed = True
+        while changed:
+            changed = False
+            for link in links:
+                src, dst = int(self.topology.link_src[link]), int(self.topology.link_dst[link])
+                time = reach.get(src, -1) + int(self.topology.link_delay[link])
+                if src in reach and time > reach.get(dst, -1):
+                    reach[dst] = time
+                    changed = True
+        return max(reach.values())
+
+    def _pace(self, transfer: _Transfer, now: int) -> None:
+        """The rate from now on, and when the last byte arrives."""
+        transfer.left, transfer.since = transfer.left_at(now), now
+        limits = [
+            int(self.topology.link_rate[link]) * self._efficiency / Fraction(share).limit_denominator(10**6)
+            for link, share in zip(transfer.links, transfer.shares, strict=True)
+        ]
+        if transfer.stream.cap is not None:
+            limits.append(Fraction(transfer.stream.cap))
+        stands = not limits or not all(self._up[link] for link in transfer.links)
+        transfer.rate = Fraction(0) if stands else min(limits)
+        transfer.drained = None
+        if transfer.rate > 0:
+            transfer.drained = now + max(ceil(transfer.left * SECOND / transfer.rate), 1)
+            heapq.heappush(self._heap, (transfer.drained + transfer.latency, transfer.stream.id))
+
+    # events
+
+    def _skip_stale(self) -> None:
+        while self._heap:
+            time, number = self._heap[0]
+            transfer = self._transfers.get(number)
+            if transfer is not None and transfer.drained is not None and transfer.drained + transfer.latency == time:
+                return
+            heapq.heappop(self._heap)
+
+    def next_time(self) -> int:
+        self._skip_stale()
+        return self._heap[0][0] if self._heap else INFINITY
+
+    def advance(self, until: int, budget: int) -> tuple[int, list[Tell]]:
+        tells: list[Tell] = []
+        while (now := self.next_time()) <= until and now < INFINITY:
+            while self.next_time() == now:
+                _, number = heapq.heappop(self._heap)
+                transfer = self._transfers.pop(number)
+                self._leave(transfer, now)
+                self._delivered += transfer.stream.bytes
+                self._done.append(Done(number, now, now, 0, 0, 0))
+                if transfer.stream.notify:
+                    tells.append(Tell(DELIVERED, number))
+                budget -= 1
+            if tells or budget <= 0:
+                return now, tells
+        return until, tells
+
+    def finished(self) -> list[Done]:
+        done, self._done = self._done, []
+        return done
+
+    # views
+
+    def active(self) -> list[int]:
+        return sorted([*self._transfers, *(stream.id for stream in self._starts)])
+
+    def link_state(self, now: int) -> LinkState:
+        return LinkState(np.zeros(self.topology.links, dtype=np.int64), self._sent_bytes(now))
+
+    def _sent_bytes(self, now: int) -> NDArray[np.int64]:
+        bits = self._sent.copy()
+        for transfer in self._transfers.values():
+            moved = float(transfer.base - transfer.left_at(now))
+            for link, share in zip(transfer.links, transfer.shares, strict=True):
+                bits[link] += moved * share
+        return np.rint(bits / 8).astype(np.int64)
+
+    def link_totals(self, now: int) -> dict[str, NDArray[np.int64]]:
+        """``busy_ps`` is what the bytes take at the full rate of the link; above the time where streams overlapped."""
+        sent = self._sent_bytes(now)
+        rate = self.topology.link_rate * float(self._efficiency)
+        totals = {name: np.zeros(self.topology.links, dtype=np.int64) for name in _ZERO}
+        return {"bytes": sent, "busy_ps": np.rint(sent * 8e12 / rate).astype(np.int64)} | totals
+
+    def delivered_bytes(self) -> int:
+        return self._delivered
+
+    def check(self, now: int) -> list[str]:
+        flying = sum(transfer.stream.bytes for transfer in self._transfers.values())
+        if self._accepted != self._delivered + flying:
+            return [f"ideal: {self._accepted} bytes in, {self._delivered} delivered, {flying} in flight"]
+        return []
+
+    def reordering(self) -> NDArray[np.int64]:
+        return np.zeros(0, dtype=np.int64)
+
+    def counters(self) -> dict[tuple[str, str], int]:
+        return {}

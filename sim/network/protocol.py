@@ -1,0 +1,119 @@
+"""What every network engine offers to the world of SimPy, and the small tuples that cross between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.paths import Routes
+
+INFINITY = 2**63 - 1  # ps: "no event"
+
+DELIVERED = 0
+TIMEOUT = 1
+ENDED = 2
+
+
+class Stream(NamedTuple):
+    """Bytes on one way: a whole flow, or a piece of one. Ids are unique in a run and never reused."""
+
+    id: int
+    src: int  # host
+    dst: int  # host
+    bytes: int  # payload
+    path: tuple[int, ...] | None  # link indices; None: all equal-cost paths
+    weight: float = 1.0  # fluid: share of a bottleneck
+    cap: int | None = None  # fluid: bit/s at most
+    notify: bool = True  # somebody waits for the delivery
+    ask: bool = False  # packet engines: tell retransmission timeouts, and wait for `reroute` before going on
+    notify_end: bool = False  # transports with ACKs: somebody waits for the last one
+
+
+class Tell(NamedTuple):
+    """What an engine has to say: a stream was DELIVERED, its timer ran out (TIMEOUT), its last ACK came (ENDED)."""
+
+    kind: int
+    stream: int
+
+
+class Done(NamedTuple):
+    """The end of a stream. ``delivered``: the last new byte arrived; ``end``: the last ACK, or the same. In ps."""
+
+    stream: int
+    delivered: int
+    end: int
+    retransmitted: int  # packets sent again
+    reordered: int  # packets that arrived after one sent later
+    lost: int  # packets lost for good: the stream was not delivered if above 0
+
+
+class LinkState(NamedTuple):
+    """Links at one instant."""
+
+    queue_bytes: NDArray[np.int64]  # accepted and not yet sent
+    sent_bytes: NDArray[np.int64]  # crossed since the start
+
+
+class Network(Protocol):
+    """A network engine. Commands are gathered and take effect at ``commit``, after the instant's SimPy events."""
+
+    def add(self, stream: Stream) -> None: ...
+
+    def reroute(self, stream: int, path: tuple[int, ...] | None) -> None: ...
+
+    def set_links(self, links: Sequence[int], up: bool) -> None: ...
+
+    def set_routes(self, routes: Routes) -> None: ...
+
+    def pending(self) -> bool:
+        """Whether commands wait for ``commit``."""
+        ...
+
+    def commit(self, now: int) -> None:
+        """Applies the commands of this instant: link changes, then routes, then reroutes, then starts by stream id."""
+        ...
+
+    def next_time(self) -> int:
+        """The time of the engine's next event in ps, or INFINITY."""
+        ...
+
+    def advance(self, until: int, budget: int) -> tuple[int, list[Tell]]:
+        """Runs events up to and including ``until``; stops after the first instant that has something to tell.
+
+        Returns the time reached and that instant's tells, in order of (kind, stream). Without tells the time is that
+        of the last event run (it stops after about ``budget`` events), or ``until`` where none is left before it.
+        """
+        ...
+
+    def finished(self) -> list[Done]:
+        """The streams that ended since the last call."""
+        ...
+
+    def active(self) -> list[int]:
+        """The streams that have started and not ended."""
+        ...
+
+    def link_state(self, now: int) -> LinkState: ...
+
+    def link_totals(self, now: int) -> dict[str, NDArray[np.int64]]:
+        """Per link: bytes, packets, queue_max_bytes, marked, dropped, trimmed, paused_ps, busy_ps."""
+        ...
+
+    def delivered_bytes(self) -> int:
+        """Payload that arrived for the first time: the watchdog's measure of progress."""
+        ...
+
+    def reordering(self) -> NDArray[np.int64]:
+        """Histogram of the distance, in packets, by which late packets were overtaken; the last bin holds the rest."""
+        ...
+
+    def counters(self) -> dict[tuple[str, str], int]:
+        """(what, reason) -> how often: everything lost, rejected or clipped."""
+        ...
+
+    def check(self, now: int) -> list[str]:
+        """The invariants that do not hold, in words."""
+        ...
