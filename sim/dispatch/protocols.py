@@ -1,0 +1,69 @@
+"""What a policy of each level must offer, as typing.Protocol. One file holds one policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.topology import Topology
+from sim.dispatch.api import Flow, Message, Piece, PolicyParams
+from sim.dispatch.views import PathView
+
+
+class PathPolicy(Protocol):
+    """``Policy(params, view)`` of a file in ``path/``. Called for every batch of flows that start from one host.
+
+    ``batch_timer`` ps: how long a host gathers flows before it asks (0: at once). ``jitter`` ps: each piece starts
+    after a further uniform delay of 0..jitter. ``reroutes``: routing moves a flow of this policy off a dead path once
+    tables have converged. ``on_timeout`` where the policy reacts to a retransmission timeout itself.
+    """
+
+    batch_timer: int
+    jitter: int
+    reroutes: bool
+
+    def __init__(self, params: PolicyParams, view: PathView) -> None: ...
+
+    def assign(self, flows: Sequence[Flow], rng: np.random.Generator) -> Sequence[Sequence[Piece]]:
+        """The pieces of each flow, in order. Their bytes sum to the flow's; each path leads from its src to its dst."""
+        ...
+
+
+class ReactsToTimeout(Protocol):
+    """A path policy that moves a piece when its retransmission timer runs out (Ethereal's failed-path timer)."""
+
+    def on_timeout(self, flow: Flow, path: tuple[int, ...], rng: np.random.Generator) -> tuple[int, ...]:
+        """The path to go on with (the same one is a legal answer)."""
+        ...
+
+
+class PacketPolicy(Protocol):
+    """A module in ``packet/``: ``Params``, ``pick`` (compiled, see ``sim/engine/signatures.py``), ``state``.
+
+    ``uses_queues``: whether ``pick`` reads the candidates' queues (they are computed only then).
+    """
+
+    uses_queues: bool
+
+    def state(self, topology: Topology, params: PolicyParams, key: int) -> NDArray[np.int64]:
+        """The policy's memory at the start. ``key`` is a 63-bit random number of this run and policy."""
+        ...
+
+
+class CollectivePolicy(Protocol):
+    """``Policy(params)`` of a file in ``collective/``: an algorithm for some operations."""
+
+    operations: frozenset[str]
+
+    def __init__(self, params: PolicyParams) -> None: ...
+
+    def problem(self, operation: str, ranks: int) -> str | None:
+        """Why this operation can't run on so many ranks, or None."""
+        ...
+
+    def schedule(self, operation: str, ranks: int, size: int) -> tuple[list[Message], list[int]]:
+        """Messages between ranks 0..ranks-1 and, per gate, how many arrivals open it."""
+        ...

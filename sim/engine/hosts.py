@@ -1,0 +1,433 @@
+"""Hosts of the packet engine: the NIC's turn, and the two transports.
+
+``line_rate``: the NIC paces, credit is infinite, there are no ACKs and nothing is sent again. ``window``: at most so many
+payload bytes in flight (one packet always may go), an ACK a packet on the reverse path, go-back-N or selective repeat,
+one retransmission timer a flow that every packet sent and every ACK restarts.
+"""
+
+from __future__ import annotations
+
+from numba import types
+
+from models.jit import njit
+from sim.engine.calendar import push
+from sim.engine.layout import (
+    ACK,
+    ACKED,
+    DATA,
+    OUTSTANDING,
+    RECEIVED,
+    Flow,
+    Packet,
+    World,
+    flow_at,
+    link_at,
+    load_byte,
+    load_int,
+    load_long,
+    nic_at,
+    packet_at,
+    store_byte,
+    store_int,
+    store_long,
+)
+from sim.engine.ports import choose, close, drop, finish, leave_trail, lose, queue_bytes, release, transmit
+from sim.engine.timers import push_timer
+
+_LONG = types.int64
+_VOID = types.void
+
+
+@njit(_LONG(World, Flow, _LONG))
+def payload(w, flow, sequence):  # type: ignore[no-untyped-def]
+    """Bytes of one packet; only the last may be short."""
+    return flow.last_bytes if sequence == flow.packets - 1 else w.mtu
+
+
+@njit(_LONG(World, Flow))
+def next_sequence(w, flow):  # type: ignore[no-untyped-def]
+    """The packet that the flow would send now, or -1: what is to be sent again first, then new ones."""
+    if flow.blocked or flow.over:
+        return -1
+    sequence = -1
+    while flow.resend < flow.resend_end:
+        if load_byte(flow.marks, flow.resend) & (ACKED | OUTSTANDING) == 0:
+            sequence = flow.resend
+            break
+        flow.resend += 1
+    if sequence < 0:
+        if flow.next_new == flow.packets:
+            return -1
+        sequence = flow.next_new
+    if w.acks and flow.in_flight > 0 and flow.in_flight + payload(w, flow, sequence) > flow.window:
+        return -1
+    return sequence
+
+
+@njit(_LONG(World, Flow, _LONG, _LONG, _LONG, _LONG))
+def _make_packet(w, flow, slot, sequence, link, now):  # type: ignore[no-untyped-def]
+    """Takes a packet from the pool and books it as sent."""
+    index = w.free
+    packet = packet_at(w.packets, index)
+    w.free = packet.next
+    w.free_count -= 1
+    packet.flow = slot
+    packet.sequence = sequence
+    size = payload(w, flow, sequence)
+    packet.size = size + w.header
+    packet.kind = DATA
+    packet.marked = 0
+    packet.transmission = flow.epoch
+    packet.dst = flow.dst
+    packet.group = flow.group
+    packet.hop = 0
+    if flow.path < 0:
+        packet.path = -1
+        leave_trail(w, index, packet, link)
+    else:
+        packet.path = flow.path + 1
+        packet.hop = 1
+    flow.in_network += 1
+    w.data_sent += 1
+    if w.acks:
+        flow.in_flight += size
+        if w.go_back_n == 0:
+            store_byte(flow.marks, sequence, load_byte(flow.marks, sequence) | OUTSTANDING)
+        flow.deadline = now + w.rto
+        if flow.timer == 0:
+            flow.timer = 1
+            push_timer(w, flow.deadline, flow.id, slot)
+    if sequence < flow.sent_high:
+        flow.retransmitted += 1
+    else:
+        flow.sent_high = sequence + 1
+    if sequence == flow.next_new:
+        flow.next_new += 1
+    else:
+        flow.resend = sequence + 1
+    return index
+
+
+@njit(_VOID(World, Flow, _LONG, _LONG, _LONG))
+def _queue_flow(w, flow, slot, sequence, now):  # type: ignore[no-untyped-def]
+    """Puts a flow that can send at the end of a NIC's turn. At a host with several links the packet's is chosen here."""
+    if flow.path >= 0:
+        number = load_int(w.paths, flow.path)
+    else:
+        index = w.free  # a packet not sent yet, to ask the policy with
+        packet = packet_at(w.packets, index)
+        packet.flow = slot
+        packet.sequence = sequence
+        packet.transmission = flow.epoch
+        packet.hop = 0
+        packet.dst = flow.dst
+        packet.group = flow.group
+        number = choose(w, packet, flow.src, now)
+        if number < 0:  # tables know no way: the first link, and the packets are lost behind it
+            number = flow.first_link
+    flow.nic = link_at(w.links, number).nic
+    nic = nic_at(w.nics, flow.nic)
+    flow.is_ready = 1
+    flow.next_ready = -1
+    if nic.ready_tail >= 0:
+        flow_at(w.flows, nic.ready_tail).next_ready = slot
+    else:
+        nic.ready_head = slot
+    nic.ready_tail = slot
+
+
+@njit(_VOID(World, Flow, _LONG))
+def leave_turn(w, flow, slot):  # type: ignore[no-untyped-def]
+    """Takes a flow that waits at a NIC out of the turn. Rare: it ended early, or goes to another NIC."""
+    nic = nic_at(w.nics, flow.nic)
+    before = -1
+    here = nic.ready_head
+    while here != slot:
+        before = here
+        here = flow_at(w.flows, here).next_ready
+    if before < 0:
+        nic.ready_head = flow.next_ready
+    else:
+        flow_at(w.flows, before).next_ready = flow.next_ready
+    if flow.next_ready < 0:
+        nic.ready_tail = before
+    flow.is_ready = 0
+
+
+@njit(_LONG(World, _LONG, _LONG))
+def _turn(w, number, now):  # type: ignore[no-untyped-def]
+    """Starts the NIC's next packet if its link is free, and asks to be called again if more is waiting.
+
+    Returns another NIC of the host if the flow's next packet queued up there, else -1.
+    """
+    nic = nic_at(w.nics, number)
+    link = link_at(w.links, nic.link)
+    other = -1
+    if link.up == 0:
+        return other
+    if link.busy_until <= now:
+        index = -1
+        slot = -1
+        if nic.control_head >= 0:
+            index = nic.control_head
+            packet = packet_at(w.packets, index)
+            nic.control_head = packet.next
+            if packet.next < 0:
+                nic.control_tail = -1
+            nic.control_bytes -= packet.size
+        while index < 0 and nic.ready_head >= 0:
+            slot = nic.ready_head
+            flow = flow_at(w.flows, slot)
+            nic.ready_head = flow.next_ready
+            if flow.next_ready < 0:
+                nic.ready_tail = -1
+            flow.is_ready = 0
+            sequence = next_sequence(w, flow)
+            if sequence >= 0:
+                index = _make_packet(w, flow, slot, sequence, nic.link, now)
+        if index >= 0:
+            packet = packet_at(w.packets, index)
+            queue = queue_bytes(w, link, now) + packet.size
+            link.queue_max = max(link.queue_max, queue)
+            transmit(w, link, nic.link, index, packet, now)
+            if slot >= 0:
+                flow = flow_at(w.flows, slot)
+                sequence = next_sequence(w, flow)
+                if sequence >= 0:
+                    _queue_flow(w, flow, slot, sequence, now)
+                    if flow.nic != number:
+                        other = flow.nic
+    if (nic.control_head >= 0 or nic.ready_head >= 0) and nic.armed == 0 and link.busy_until > now:
+        nic.armed = 1
+        push(w, link.busy_until, number)
+    return other
+
+
+@njit(_VOID(World, _LONG, _LONG, _LONG))
+def nic_turn(w, number, now, phase):  # type: ignore[no-untyped-def]
+    """A NIC's turn, then that of the NIC where the flow queued up next, and so on.
+
+    ``phase``: among this instant's ends of serialisation, the NIC whose turn it is; after them, the number of NICs.
+    """
+    other = _turn(w, number, now)
+    while other >= 0:
+        nic = nic_at(w.nics, other)
+        link = link_at(w.links, nic.link)
+        if other > phase and link.up and link.busy_until == now:  # its own end of serialisation is still to come
+            if nic.armed == 0:
+                nic.armed = 1
+                push(w, now, other)
+            return
+        other = _turn(w, other, now)
+
+
+@njit(_VOID(World, _LONG, _LONG))
+def wake(w, slot, now):  # type: ignore[no-untyped-def]
+    """A flow may be able to send again."""
+    flow = flow_at(w.flows, slot)
+    if flow.is_ready == 0:
+        sequence = next_sequence(w, flow)
+        if sequence >= 0:
+            _queue_flow(w, flow, slot, sequence, now)
+            nic_turn(w, flow.nic, now, w.nic_count)
+
+
+@njit(_VOID(World, _LONG, _LONG, Packet, _LONG))
+def send_control(w, number, index, packet, now):  # type: ignore[no-untyped-def]
+    """A packet that goes before the NIC's own data: an ACK, or another host's packet in a switchless fabric."""
+    link = link_at(w.links, number)
+    if link.up == 0:
+        w.lost_down += 1
+        drop(w, link, number, index, packet, now)
+        return
+    nic = nic_at(w.nics, link.nic)
+    packet.next = -1
+    if nic.control_tail >= 0:
+        packet_at(w.packets, nic.control_tail).next = index
+    else:
+        nic.control_head = index
+    nic.control_tail = index
+    nic.control_bytes += packet.size
+    link.queue_max = max(link.queue_max, queue_bytes(w, link, now))
+    nic_turn(w, link.nic, now, w.nic_count)
+
+
+@njit(_VOID(World, Flow, _LONG, _LONG))
+def _tell(w, flow, slot, kind):  # type: ignore[no-untyped-def]
+    store_int(w.tells, 2 * w.tell_count, kind)
+    store_int(w.tells, 2 * w.tell_count + 1, slot)
+    w.tell_count += 1
+
+
+@njit(_VOID(World, Flow, Packet, _LONG))
+def _arrived_new(w, flow, packet, now):  # type: ignore[no-untyped-def]
+    """Books a packet that arrived for the first time, and by how far it was overtaken."""
+    flow.received += 1
+    w.delivered_bytes += payload(w, flow, packet.sequence)
+    if packet.transmission == 0:
+        distance = min(max(flow.highest - packet.sequence, 0), w.distance_bins - 1)
+        flow.reordered += distance > 0
+        store_long(w.distances, distance, load_long(w.distances, distance) + 1)
+    if flow.received == flow.packets:
+        flow.delivered = now
+
+
+@njit(_VOID(World, _LONG, Packet, _LONG, _LONG))
+def receive(w, index, packet, link, now):  # type: ignore[no-untyped-def]
+    """Data at its destination. ``link`` is the one it came over; the ACK goes back over its reverse."""
+    slot = packet.flow
+    flow = flow_at(w.flows, slot)
+    w.data_arrived += 1
+    before = flow.received
+    sequence = packet.sequence
+    if w.acks == 0:
+        _arrived_new(w, flow, packet, now)
+    elif w.go_back_n:
+        if sequence == flow.expected:
+            flow.expected += 1
+            _arrived_new(w, flow, packet, now)
+        elif sequence < flow.expected:
+            w.duplicates += 1
+        else:
+            w.discarded += 1
+    else:
+        marks = load_byte(flow.marks, sequence)
+        if marks & RECEIVED:
+            w.duplicates += 1
+        else:
+            store_byte(flow.marks, sequence, marks | RECEIVED)
+            _arrived_new(w, flow, packet, now)
+    flow.highest = max(flow.highest, sequence)
+    if flow.received == flow.packets and before < flow.received and flow.notify & 1:
+        _tell(w, flow, slot, 0)
+    if w.acks == 0:
+        flow.in_network -= 1
+        if flow.received + flow.lost == flow.packets:
+            finish(w, flow, slot, now)
+        close(w, flow, slot)
+        release(w, index)
+        return
+    packet.kind = ACK
+    packet.size = w.ack
+    packet.cumulative = flow.expected
+    packet.dst = flow.src
+    if packet.path >= 0:
+        packet.path -= 1
+    packet.hop -= 1
+    w.acks_sent += 1
+    send_control(w, link ^ 1, index, packet, now)
+
+
+@njit(_VOID(World, Flow, _LONG))
+def _acknowledge_up_to(w, flow, cumulative):  # type: ignore[no-untyped-def]
+    """Go-back-N: everything below ``cumulative`` has arrived."""
+    if cumulative <= flow.una:
+        return
+    flow.una = cumulative
+    flow.acked = cumulative
+    flow.next_new = max(flow.next_new, cumulative)
+    flow.in_flight = (flow.next_new - cumulative) * w.mtu
+    if flow.next_new == flow.packets and cumulative < flow.packets:
+        flow.in_flight += flow.last_bytes - w.mtu
+
+
+@njit(_VOID(World, _LONG, Packet, _LONG))
+def acknowledge(w, index, packet, now):  # type: ignore[no-untyped-def]
+    """An ACK at the sender."""
+    slot = packet.flow
+    flow = flow_at(w.flows, slot)
+    w.acks_arrived += 1
+    flow.in_network -= 1
+    if flow.over == 0:
+        flow.deadline = now + w.rto
+        if w.go_back_n:
+            _acknowledge_up_to(w, flow, packet.cumulative)
+        else:
+            sequence = packet.sequence
+            marks = load_byte(flow.marks, sequence)
+            if marks & ACKED == 0:
+                if marks & OUTSTANDING:
+                    flow.in_flight -= payload(w, flow, sequence)
+                store_byte(flow.marks, sequence, (marks | ACKED) & ~OUTSTANDING)
+                flow.acked += 1
+        if flow.acked == flow.packets:
+            finish(w, flow, slot, now)
+            if flow.is_ready:  # a needless retransmission
+                leave_turn(w, flow, slot)
+            if flow.notify & 2:
+                _tell(w, flow, slot, 2)
+    release(w, index)
+    if flow.over:
+        close(w, flow, slot)
+    else:
+        wake(w, slot, now)
+
+
+@njit(_VOID(World, _LONG, _LONG, _LONG))
+def timer_ran_out(w, ident, slot, now):  # type: ignore[no-untyped-def]
+    """A timer entry is due: it is stale (the flow ended, or went on since), or everything in flight counts as lost."""
+    flow = flow_at(w.flows, slot)
+    if flow.id != ident or flow.over:
+        return
+    flow.timer = 0
+    if flow.in_flight == 0:
+        return
+    if flow.deadline > now:
+        flow.timer = 1
+        push_timer(w, flow.deadline, flow.id, slot)
+        return
+    w.timeouts += 1
+    flow.epoch += 1
+    flow.in_flight = 0
+    if w.go_back_n:
+        flow.next_new = flow.una
+    else:
+        for sequence in range(flow.una, flow.next_new):
+            marks = load_byte(flow.marks, sequence)
+            store_byte(flow.marks, sequence, marks & ~OUTSTANDING)
+        while flow.una < flow.next_new and load_byte(flow.marks, flow.una) & ACKED:
+            flow.una += 1
+        flow.resend = flow.una
+        flow.resend_end = flow.next_new
+    if flow.ask:
+        flow.blocked = 1
+        _tell(w, flow, slot, 1)
+    else:
+        wake(w, slot, now)
+
+
+@njit(_VOID(World, _LONG, _LONG))
+def empty_link(w, number, now):  # type: ignore[no-untyped-def]
+    """A link went down: what is queued and in flight on it is lost."""
+    link = link_at(w.links, number)
+    waiting = nic_at(w.nics, link.nic).control_bytes if link.nic >= 0 else 0
+    link.sent_lost -= queue_bytes(w, link, now) - waiting
+    index = link.head
+    link.head = -1
+    link.tail = -1
+    link.wire = -1
+    link.queued = 0
+    link.busy_until = now
+    while index >= 0:
+        packet = packet_at(w.packets, index)
+        following = packet.next
+        link.dropped += 1
+        w.lost_down += 1
+        link.accepted -= packet.size
+        link.sent_lost += packet.size
+        link.accepted_packets -= 1
+        lose(w, index, packet, now)
+        index = following
+    if link.nic >= 0:
+        nic = nic_at(w.nics, link.nic)
+        index = nic.control_head
+        nic.control_head = -1
+        nic.control_tail = -1
+        nic.control_bytes = 0
+        while index >= 0:
+            packet = packet_at(w.packets, index)
+            following = packet.next
+            link.dropped += 1
+            w.lost_down += 1
+            lose(w, index, packet, now)
+            index = following

@@ -1,0 +1,208 @@
+"""The packet engine's loop: one compiled call runs many events.
+
+Order within an instant: ends of serialisation at NICs, arrivals by link, timers by flow; then whoever called. Switch
+ports need no end of serialisation (``sim/engine/ports.py``). ``sim/network/reference.py`` is the specification.
+"""
+
+from __future__ import annotations
+
+from numba import types
+
+from models.jit import njit
+from sim.engine.calendar import NEVER, peek, pop, push, remove
+from sim.engine.hosts import acknowledge, empty_link, leave_turn, nic_turn, receive, send_control, timer_ran_out, wake
+from sim.engine.layout import (
+    ACK,
+    World,
+    flow_at,
+    link_at,
+    load_int,
+    load_long,
+    nic_at,
+    packet_at,
+    world_at,
+)
+from sim.engine.ports import choose, enqueue, leave_trail, lose, queue_bytes, trail_back
+from sim.engine.timers import pop_timer
+
+_LONG = types.int64
+_VOID = types.void
+
+# why `advance` came back
+IDLE, TOLD, BUDGET, POOL, TRACE_FULL = range(5)
+
+
+@njit(_VOID(World, _LONG, _LONG))
+def arrive(w, number, now):  # type: ignore[no-untyped-def]
+    """The first packet in flight on a link reaches its far end."""
+    link = link_at(w.links, number)
+    index = link.head
+    packet = packet_at(w.packets, index)
+    following = packet.next
+    if link.wire == index:
+        link.queued -= packet.size
+        link.wire = following
+    link.head = following
+    if following < 0:
+        link.tail = -1
+    else:
+        push(w, packet_at(w.packets, following).end + link.delay, w.nic_count + number)
+    node = link.dst
+    if packet.kind == ACK:
+        if node == packet.dst:
+            acknowledge(w, index, packet, now)
+            return
+        if packet.path >= 0:
+            packet.path -= 1
+            onward = load_int(w.paths, packet.path) ^ 1
+        else:
+            onward = trail_back(w, index, packet)
+    elif node == packet.dst:
+        receive(w, index, packet, number, now)
+        return
+    elif packet.path >= 0:
+        onward = load_int(w.paths, packet.path)
+        packet.path += 1
+        packet.hop += 1
+    else:
+        onward = -1
+        if packet.hop < w.hops:
+            onward = choose(w, packet, node, now)
+        if onward < 0:
+            w.lost_unreachable += 1
+            link.dropped += 1
+            lose(w, index, packet, now)
+            return
+        leave_trail(w, index, packet, onward)
+    if link_at(w.links, onward).nic >= 0:
+        send_control(w, onward, index, packet, now)
+    else:
+        enqueue(w, onward, index, packet, now)
+
+
+@njit(_LONG(_LONG, _LONG, _LONG))
+def advance(address, until, budget):  # type: ignore[no-untyped-def]
+    """Runs events up to ``until`` (included); returns why it stopped. ``now`` in the world is the last instant run."""
+    w = world_at(address, 0)
+    last = w.events + budget
+    while True:
+        time = peek(w)
+        timer = load_long(w.timers, 0) if w.timer_size > 0 else NEVER
+        soonest = min(time, timer)
+        if w.tell_count > 0 and soonest > w.now:
+            return TOLD
+        if soonest > until:
+            return IDLE
+        if soonest > w.now and w.events >= last:
+            return BUDGET
+        if w.free_count <= w.nic_count + 1:
+            return POOL
+        if w.trace_room > 0 and w.trace_size + w.nic_count + 4 > w.trace_room:
+            return TRACE_FULL
+        w.now = soonest
+        w.events += 1
+        if time <= timer:
+            ident = pop(w)
+            if ident < w.nic_count:
+                nic_at(w.nics, ident).armed = 0
+                nic_turn(w, ident, time, ident)
+            else:
+                arrive(w, ident - w.nic_count, time)
+        else:
+            ident = load_long(w.timers, 1)
+            timer_ran_out(w, ident, pop_timer(w), timer)
+
+
+@njit(_LONG(_LONG))
+def next_event(address):  # type: ignore[no-untyped-def]
+    """ps of the next event, NEVER if there is none."""
+    w = world_at(address, 0)
+    time = peek(w)
+    timer = load_long(w.timers, 0) if w.timer_size > 0 else NEVER
+    return min(time, timer)
+
+
+@njit(_VOID(_LONG, _LONG, _LONG))
+def start(address, slot, now):  # type: ignore[no-untyped-def]
+    """A flow begins, or goes on after its path was chosen anew."""
+    w = world_at(address, 0)
+    w.now = now
+    flow = flow_at(w.flows, slot)
+    flow.blocked = 0
+    if flow.is_ready and flow.path >= 0 and link_at(w.links, load_int(w.paths, flow.path)).nic != flow.nic:
+        leave_turn(w, flow, slot)
+    wake(w, slot, now)
+
+
+@njit(_VOID(_LONG, _LONG, _LONG))
+def queue_again(address, slot, now):  # type: ignore[no-untyped-def]
+    """A flow that waits at a NIC leaves its turn and queues up anew, wherever tables lead it now."""
+    w = world_at(address, 0)
+    w.now = now
+    leave_turn(w, flow_at(w.flows, slot), slot)
+    wake(w, slot, now)
+
+
+@njit(_VOID(_LONG, _LONG, _LONG, _LONG))
+def set_link(address, number, up, now):  # type: ignore[no-untyped-def]
+    """A link goes down (its packets are lost) or comes up again."""
+    w = world_at(address, 0)
+    w.now = now
+    link = link_at(w.links, number)
+    if link.up == up:
+        return
+    link.up = up
+    if up == 0:
+        if link.head >= 0:
+            remove(w, w.nic_count + number)
+        if link.nic >= 0 and nic_at(w.nics, link.nic).armed:
+            remove(w, link.nic)
+            nic_at(w.nics, link.nic).armed = 0
+        empty_link(w, number, now)
+    elif link.nic >= 0:
+        nic_turn(w, link.nic, now, w.nic_count)
+
+
+@njit(_VOID(_LONG, _LONG, _LONG[::1], _LONG[::1]))
+def look(address, now, queues, sent):  # type: ignore[no-untyped-def]
+    """Per link, at ``now``: bytes queued, and wire bytes sent since the start."""
+    w = world_at(address, 0)
+    for number in range(w.link_count):
+        link = link_at(w.links, number)
+        queues[number] = queue_bytes(w, link, now)
+        waiting = nic_at(w.nics, link.nic).control_bytes if link.nic >= 0 else 0
+        sent[number] = link.accepted + link.sent_lost - (queues[number] - waiting)
+
+
+@njit(_VOID(_LONG, _LONG[::1], _LONG[::1]))
+def crossed(address, sizes, packets):  # type: ignore[no-untyped-def]
+    """Per link: wire bytes and packets that have crossed it. What is still on it was accepted, but has not."""
+    w = world_at(address, 0)
+    for number in range(w.link_count):
+        link = link_at(w.links, number)
+        sizes[number] = link.accepted
+        packets[number] = link.accepted_packets
+        index = link.head
+        while index >= 0:
+            packet = packet_at(w.packets, index)
+            sizes[number] -= packet.size
+            packets[number] -= 1
+            index = packet.next
+
+
+@njit(_LONG(_LONG))
+def count_packets(address):  # type: ignore[no-untyped-def]
+    """Packets found on the links and in the NICs' control queues: the other side of the pool's account."""
+    w = world_at(address, 0)
+    total = 0
+    for number in range(w.link_count):
+        index = link_at(w.links, number).head
+        while index >= 0:
+            total += 1
+            index = packet_at(w.packets, index).next
+    for number in range(w.nic_count):
+        index = nic_at(w.nics, number).control_head
+        while index >= 0:
+            total += 1
+            index = packet_at(w.packets, index).next
+    return total

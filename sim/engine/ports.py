@@ -1,0 +1,274 @@
+"""Links of the packet engine: acceptance, loss, marking and transmission of one packet.
+
+A packet's departure is known the moment it is accepted (first in, first out), so the end of its serialisation needs no
+event: queues forget what has left when somebody looks at them.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numba import types
+
+from models.jit import njit
+from models.mix import mix
+from sim.engine.calendar import push
+from sim.engine.layout import (
+    ACK,
+    DATA,
+    INLINE,
+    PACKET,
+    Flow,
+    Link,
+    Packet,
+    World,
+    address_as_pointer,
+    flow_at,
+    link_at,
+    load_int,
+    load_long,
+    nic_at,
+    packet_at,
+    store_int,
+    store_long,
+)
+from sim.engine.signatures import call_pick
+
+BYTE_PS = 8 * 10**12
+_MARK = 1 << 20  # the hop number of marking draws is set apart from that of path draws
+_LONG = types.int64
+PACKET_BYTES = PACKET.itemsize
+_TRAIL = PACKET.fields["trail"][1] // 4
+
+
+@njit(_LONG(_LONG, _LONG, _LONG, _LONG, _LONG))
+def draw(key, flow, packet, transmission, hop):  # type: ignore[no-untyped-def]
+    """The 63-bit random number of one decision: a hash, so it does not depend on the order of events."""
+    word = mix(np.uint64(key) ^ (np.uint64(flow) * np.uint64(0x9E3779B97F4A7C15)))
+    word = mix(word ^ (np.uint64(packet) << np.uint64(32)) ^ (np.uint64(transmission) << np.uint64(8)) ^ np.uint64(hop))
+    return np.int64(word >> np.uint64(1))
+
+
+@njit(_LONG(World, Link, _LONG))
+def serialise(w, link, size):  # type: ignore[no-untyped-def]
+    """ps that ``size`` bytes take: ceil(bits x 10^12 / rate), at least 1; the last size is remembered."""
+    if size == w.ack:
+        return link.ack_ser
+    if size != link.last_size:
+        link.last_size = size
+        link.last_ser = max(1, (size * BYTE_PS + link.rate - 1) // link.rate)
+    return link.last_ser
+
+
+@njit(_LONG(World, Link, _LONG))
+def queue_bytes(w, link, now):  # type: ignore[no-untyped-def]
+    """Bytes accepted and not yet sent; the rest of the packet on the wire counts, bytes whose last bit leaves now don't."""
+    waiting = 0
+    if link.nic >= 0:
+        waiting = nic_at(w.nics, link.nic).control_bytes
+    while link.wire >= 0:
+        packet = packet_at(w.packets, link.wire)
+        if packet.end > now:
+            start = packet.end - serialise(w, link, packet.size)
+            return waiting + link.queued - (now - start) * link.rate // BYTE_PS
+        link.queued -= packet.size
+        link.wire = packet.next
+    return waiting
+
+
+@njit(types.void(World, Packet, _LONG, _LONG, _LONG, _LONG))
+def trace(w, packet, link, offered, start, end):  # type: ignore[no-untyped-def]
+    """One row of the trace; ``start`` -1: lost here."""
+    row = w.trace_size
+    w.trace_size = row + 1
+    base = w.trace + row * 72
+    store_long(base, 0, flow_at(w.flows, packet.flow).id)
+    store_long(base, 1, packet.sequence)
+    store_long(base, 2, packet.transmission)
+    store_long(base, 3, packet.kind)
+    store_long(base, 4, link)
+    store_long(base, 5, offered)
+    store_long(base, 6, start)
+    store_long(base, 7, end)
+    store_long(base, 8, packet.marked)
+
+
+@njit(types.void(World, Link, _LONG, _LONG, Packet, _LONG))
+def transmit(w, link, number, index, packet, now):  # type: ignore[no-untyped-def]
+    """Accepts a packet (``index`` in the pool) on a link that is up; its arrival becomes the link's last event."""
+    size = packet.size
+    start = max(now, link.busy_until)
+    end = start + serialise(w, link, size)
+    packet.end = end
+    packet.next = -1
+    link.busy_until = end
+    link.queued += size
+    link.accepted += size
+    link.accepted_packets += 1
+    if link.tail >= 0:
+        packet_at(w.packets, link.tail).next = index
+        if link.wire < 0:
+            link.wire = index
+    else:
+        link.head = index
+        link.wire = index
+        push(w, end + link.delay, w.nic_count + number)
+    link.tail = index
+    if w.trace_room:
+        trace(w, packet, number, now, start, end)
+
+
+@njit(types.void(World, Flow, _LONG, _LONG))
+def finish(w, flow, slot, now):  # type: ignore[no-untyped-def]
+    """A flow has ended; needless copies of its packets may still be under way."""
+    flow.over = 1
+    flow.end = now
+    store_int(w.done, w.done_count, slot)
+    w.done_count += 1
+
+
+@njit(types.void(World, Flow, _LONG))
+def close(w, flow, slot):  # type: ignore[no-untyped-def]
+    """Hands a flow's slot back (as -1 - slot) once it is over and none of its packets is left in the network."""
+    if flow.in_network == 0 and flow.over == 1:
+        flow.over = 2
+        store_int(w.done, w.done_count, -1 - slot)
+        w.done_count += 1
+
+
+@njit(types.void(World, _LONG))
+def release(w, index):  # type: ignore[no-untyped-def]
+    """Puts a packet back into the pool."""
+    packet_at(w.packets, index).next = w.free
+    w.free = index
+    w.free_count += 1
+
+
+@njit(types.void(World, _LONG, Packet, _LONG))
+def lose(w, index, packet, now):  # type: ignore[no-untyped-def]
+    """A packet is gone. Without ACKs nobody sends it again: the flow ends when the rest has arrived."""
+    flow = flow_at(w.flows, packet.flow)
+    flow.in_network -= 1
+    if packet.kind == ACK:
+        w.acks_lost += 1
+    else:
+        w.data_lost += 1
+        if w.acks == 0:
+            flow.lost += 1
+            if flow.received + flow.lost == flow.packets:
+                finish(w, flow, packet.flow, now)
+    close(w, flow, packet.flow)
+    release(w, index)
+
+
+@njit(types.void(World, Link, _LONG, _LONG, Packet, _LONG))
+def drop(w, link, number, index, packet, now):  # type: ignore[no-untyped-def]
+    """Loses a packet at a link, and counts it there."""
+    link.dropped += 1
+    if w.trace_room:
+        trace(w, packet, number, now, -1, -1)
+    lose(w, index, packet, now)
+
+
+@njit(types.void(World, _LONG, _LONG, Packet, _LONG))
+def enqueue(w, number, index, packet, now):  # type: ignore[no-untyped-def]
+    """A packet is offered to a switch port: drop-tail, ECN mark on the queue that it finds, then transmission."""
+    link = link_at(w.links, number)
+    if link.up == 0:
+        w.lost_down += 1
+        drop(w, link, number, index, packet, now)
+        return
+    queue = queue_bytes(w, link, now)
+    if queue + packet.size > link.buffer:
+        w.lost_full += 1
+        drop(w, link, number, index, packet, now)
+        return
+    if queue >= link.kmin and packet.kind == DATA:
+        chance = 1.0
+        if queue < link.kmax:
+            chance = link.pmax * (queue - link.kmin) / (link.kmax - link.kmin)
+        if chance < 1.0:
+            flow = flow_at(w.flows, packet.flow).id
+            number63 = draw(w.key, flow, packet.sequence, packet.transmission, _MARK + packet.hop)
+            if number63 >= chance * 9223372036854775808.0:
+                chance = 0.0
+        if chance > 0.0:
+            packet.marked = 1
+            link.marked += 1
+    link.queue_max = max(link.queue_max, queue + packet.size)
+    transmit(w, link, number, index, packet, now)
+
+
+@njit(_LONG(_LONG, _LONG, _LONG))
+def _by_weight(weights, count, key):  # type: ignore[no-untyped-def]
+    """An index with probability proportional to its weight (address 0: all equal)."""
+    if weights == 0:
+        return key % count
+    total = 0
+    for i in range(count):
+        total += load_long(weights, i)
+    rest = key % total
+    index = 0
+    while rest >= load_long(weights, index):
+        rest -= load_long(weights, index)
+        index += 1
+    return index
+
+
+@njit(types.void(World, _LONG, Packet, _LONG))
+def leave_trail(w, index, packet, link):  # type: ignore[no-untyped-def]
+    """Notes the link that a packet without a path of its own takes, for its ACK's way back."""
+    hop = packet.hop
+    if hop < INLINE:
+        store_int(w.packets + index * PACKET_BYTES, _TRAIL + hop, link)
+    else:
+        store_int(w.trail, index * w.hops + hop, link)
+    packet.hop = hop + 1
+
+
+@njit(_LONG(World, _LONG, Packet))
+def trail_back(w, index, packet):  # type: ignore[no-untyped-def]
+    """The link that leads one hop back."""
+    hop = packet.hop - 1
+    packet.hop = hop
+    if hop < INLINE:
+        return load_int(w.packets + index * PACKET_BYTES, _TRAIL + hop) ^ 1
+    return load_int(w.trail, index * w.hops + hop) ^ 1
+
+
+@njit(_LONG(World, Packet, _LONG, _LONG))
+def choose(w, packet, node, now):  # type: ignore[no-untyped-def]
+    """The link that a packet without a path of its own takes from ``node``, or -1 if none leads on."""
+    row = node * w.groups + packet.group
+    first = load_long(w.table_start, row)
+    count = load_long(w.table_start, row + 1) - first
+    ports = w.table_port + 4 * first
+    weights = w.table_weight + 8 * first if w.table_weight else 0
+    if count == 0:  # the destination hangs here, or nowhere
+        first = load_long(w.last_start, packet.dst)
+        last = load_long(w.last_start, packet.dst + 1)
+        while first < last and link_at(w.links, load_int(w.last_link, first)).src != node:
+            first += 1
+        ports = w.last_link + 4 * first
+        while first + count < last and link_at(w.links, load_int(w.last_link, first + count)).src == node:
+            count += 1
+        if count == 0:
+            return -1
+        weights = 0
+    if count == 1:
+        return load_int(ports, 0)
+    flow = flow_at(w.flows, packet.flow)
+    key = draw(w.key, flow.id, packet.sequence, packet.transmission, packet.hop)
+    if w.pick == 0:  # a random path: every shortest path is equally likely
+        return load_int(ports, _by_weight(weights, count, key))
+    queues = numba.carray(address_as_pointer(w.queues), count, np.int64)
+    if w.uses_queues:
+        for i in range(count):
+            queues[i] = queue_bytes(w, link_at(w.links, load_int(ports, i)), now)
+    state = numba.carray(address_as_pointer(w.policy_state), w.policy_words, np.int64)
+    index = call_pick(
+        w.pick, state, queues, count, now, node, flow.src, flow.dst, flow.edge, flow.id, packet.sequence, key
+    )
+    if index < 0 or index >= count:
+        raise ValueError("a packet policy's pick is not below the number of candidate links")
+    return load_int(ports, index)

@@ -1,0 +1,57 @@
+"""The packet engine's retransmission timers: a binary heap of (time, flow, slot), one live entry a flow at most.
+
+A timer that was put off stays where it is; whoever takes it out puts it in again at its new time.
+"""
+
+from __future__ import annotations
+
+from numba import types
+
+from models.jit import njit
+from sim.engine.layout import World, load_long, store_long
+
+
+@njit(types.void(World, types.int64, types.int64, types.int64))
+def push_timer(w, time, ident, slot):  # type: ignore[no-untyped-def]
+    """A timer of flow ``ident`` in ``slot``; rows (time, ident, slot)."""
+    rows, place = w.timers, w.timer_size
+    w.timer_size = place + 1
+    while place > 0:
+        parent = (place - 1) >> 1
+        above, above_id = load_long(rows, 3 * parent), load_long(rows, 3 * parent + 1)
+        if (above < time) | ((above == time) & (above_id < ident)):
+            break
+        for column in range(3):
+            store_long(rows, 3 * place + column, load_long(rows, 3 * parent + column))
+        place = parent
+    store_long(rows, 3 * place, time)
+    store_long(rows, 3 * place + 1, ident)
+    store_long(rows, 3 * place + 2, slot)
+
+
+@njit(types.int64(World))
+def pop_timer(w):  # type: ignore[no-untyped-def]
+    """Removes the earliest timer and returns its slot."""
+    rows = w.timers
+    slot = load_long(rows, 2)
+    size = w.timer_size - 1
+    w.timer_size = size
+    time, ident, last_slot = load_long(rows, 3 * size), load_long(rows, 3 * size + 1), load_long(rows, 3 * size + 2)
+    hole, child = 0, 1
+    while child < size:
+        if child + 1 < size:
+            a, b = load_long(rows, 3 * child), load_long(rows, 3 * child + 3)
+            if b < a or (b == a and load_long(rows, 3 * child + 4) < load_long(rows, 3 * child + 1)):
+                child += 1
+        best, best_id = load_long(rows, 3 * child), load_long(rows, 3 * child + 1)
+        if best > time or (best == time and best_id > ident):
+            break
+        for column in range(3):
+            store_long(rows, 3 * hole + column, load_long(rows, 3 * child + column))
+        hole = child
+        child = 2 * hole + 1
+    if size > 0:
+        store_long(rows, 3 * hole, time)
+        store_long(rows, 3 * hole + 1, ident)
+        store_long(rows, 3 * hole + 2, last_slot)
+    return slot
