@@ -1,0 +1,66 @@
+"""What a policy may see of the world: read-only, every changing number with its age."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.paths import Routes
+from models.topology import Topology
+from sim.dispatch.api import Piece
+
+
+class PathView:
+    """The view of a path policy.
+
+    ``routes`` are the equal-cost paths that the tables know now; it is another object after every convergence.
+    ``loads`` [links] are the outstanding payload bytes of the pieces that dispatch has put on each link (pieces without
+    a fixed path are not in it); they are ``load_age`` ps old. ``key`` is a 63-bit random number of the stream
+    ``dispatch/path``, for hashing.
+    """
+
+    __slots__ = ("_edge", "_load", "_now", "key", "load_age", "loads", "routes", "topology")
+
+    def __init__(self, topology: Topology, routes: Routes, key: int, now: Callable[[], int]) -> None:
+        self.topology = topology
+        self.routes = routes
+        self.key = key
+        self.load_age = 0
+        self._now = now
+        self._edge: list[int] = topology.edge_of_host.tolist()
+        # one memory under two faces: quick to update from Python, an array for kernels
+        self._load = array("q", bytes(8 * topology.links))
+        self.loads: NDArray[np.int64] = np.frombuffer(self._load, dtype=np.int64)
+        self.loads.flags.writeable = False
+
+    @property
+    def now(self) -> int:
+        """ps"""
+        return self._now()
+
+    def edge(self, host: int) -> int:
+        """The node that the host hangs on: its edge switch."""
+        return self._edge[host]
+
+    def load(self, link: int) -> int:
+        """Outstanding payload bytes on a link."""
+        return self._load[link]
+
+    def added(self, pieces: Iterable[Piece]) -> None:
+        """For the keeper of the flows: these pieces have started."""
+        load = self._load
+        for size, path in pieces:
+            if path is not None:
+                for link in path:
+                    load[link] += size
+
+    def removed(self, pieces: Iterable[Piece]) -> None:
+        """For the keeper of the flows: these pieces have ended or left their path."""
+        load = self._load
+        for size, path in pieces:
+            if path is not None:
+                for link in path:
+                    load[link] -= size

@@ -1,0 +1,262 @@
+"""Collective operations as processes: GPUs compute, join, and wait until their rank is done.
+
+Cast: a ``Plan`` is a schedule of messages and gates, checked and indexed once; a ``Collective`` is one operation that
+runs it; a ``CollectiveWorkload`` repeats it, with a process a GPU; ``Collectives`` notes what happened.
+
+The messages of a rank that wait for nothing are sent when the rank joins. An arrival counts down its gate; an open gate
+releases its messages in their order, but not before the rank that they belong to has joined. A rank is done when all
+messages to it have arrived and all of its own have been delivered.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+import simpy
+
+from sim.dispatch.api import Message
+from sim.processes.gpu import Gpu, Gpus
+
+
+class Sends(Protocol):
+    """What a source of work needs of the keeper of the flows."""
+
+    def send(
+        self, src: int, dst: int, size: int, on_delivered: Callable[[], None] | None = None, tag: int = 0
+    ) -> int: ...
+
+    def send_many(
+        self, src: int, dsts: list[int], sizes: list[int], callbacks: list[Callable[[], None]], tag: int = 0
+    ) -> Any: ...
+
+
+class Plan:
+    """A schedule of one operation among ``ranks`` ranks, indexed. ValueError where it can't run."""
+
+    def __init__(self, messages: Sequence[Message], counts: Sequence[int], ranks: int) -> None:
+        self.messages = messages
+        self.counts = list(counts)
+        self.ranks = ranks
+        self.at_once: list[list[int]] = [[] for _ in range(ranks)]
+        self.at_gate: list[list[int]] = [[] for _ in counts]
+        self.owner = [-1] * len(self.counts)  # the rank that waits at each gate
+        self.due = [0] * ranks  # messages to or from each rank, signals left out
+        opened = [0] * len(self.counts)
+        for index, (src, dst, size, waits_for, opens) in enumerate(messages):
+            if not (0 <= src < ranks and 0 <= dst < ranks) or size < 0 or (src == dst and size > 0):
+                raise ValueError(f"message {index} of the schedule can't be: {messages[index]} of {ranks} ranks")
+            if not (-1 <= waits_for < len(self.counts) and -1 <= opens < len(self.counts)):
+                raise ValueError(f"message {index} of the schedule names a gate that is not there: {messages[index]}")
+            if size:
+                self.due[src] += 1
+                self.due[dst] += 1
+            if opens >= 0:
+                opened[opens] += 1
+            if waits_for < 0:
+                self.at_once[src].append(index)
+                continue
+            self.at_gate[waits_for].append(index)
+            other = self.owner[waits_for]
+            if other not in (-1, src):
+                raise ValueError(f"gate {waits_for} of the schedule has messages of two ranks, {other} and {src}")
+            self.owner[waits_for] = src
+        for gate, (count, openers) in enumerate(zip(self.counts, opened, strict=True)):
+            if self.at_gate[gate] and not 0 < count == openers:
+                raise ValueError(f"gate {gate} of the schedule waits for {count} arrivals, but {openers} open it")
+
+
+@dataclass
+class Row:
+    """One operation. Times in ps; -1: not yet."""
+
+    id: int
+    op: str
+    algorithm: str
+    ranks: int
+    bytes: int
+    start: int  # the first rank joined
+    time: int = -1  # until the last rank was done
+    finish: list[int] = field(default_factory=list)  # per rank
+
+
+class Collectives:
+    """All operations of a run, in order of their start."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+
+    def begin(self, op: str, algorithm: str, ranks: int, size: int, now: int) -> Row:
+        row = Row(len(self.rows), op, algorithm, ranks, size, now, finish=[-1] * ranks)
+        self.rows.append(row)
+        return row
+
+
+class Collective:
+    """One operation. ``hosts``: where each rank is; ``begin(now)`` gives the row to fill when the first rank joins."""
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        flows: Sends,
+        plan: Plan,
+        hosts: Sequence[int],
+        begin: Callable[[int], Row],
+        tag: int = 0,
+    ) -> None:
+        self._env = env
+        self._flows = flows
+        self._plan = plan
+        self._hosts = hosts
+        self._begin = begin
+        self._tag = tag
+        self._row: Row | None = None
+        self._count = list(plan.counts)
+        self.due = list(plan.due)
+        self._left = plan.ranks
+        self._finished: list[simpy.Event | None] = [None] * plan.ranks  # of the ranks that have joined
+        self._held: list[list[int]] = [[] for _ in range(plan.ranks)]  # gates that opened before their rank joined
+
+    def joined(self, rank: int) -> bool:
+        return self._finished[rank] is not None
+
+    @property
+    def over(self) -> bool:
+        """Whether every rank is done."""
+        return self._left == 0
+
+    def join(self, rank: int) -> simpy.Event:
+        """Rank takes part from now on; the event comes when it is done."""
+        if self._row is None:
+            self._row = self._begin(self._env.now)
+        done = self._finished[rank] = self._env.event()
+        work = deque([self._plan.at_once[rank]] if self._plan.at_once[rank] else [])
+        work.extend(self._plan.at_gate[gate] for gate in self._held[rank])
+        self._release(work)
+        if self.due[rank] == 0:
+            self._finish(rank)
+        return done
+
+    def _release(self, work: deque[list[int]]) -> None:
+        """Send lists of messages, each of one rank; signals open further gates in the same instant."""
+        plan = self._plan
+        while work:
+            batch = work.popleft()
+            sent = [index for index in batch if plan.messages[index].bytes]
+            if sent:
+                messages = [plan.messages[index] for index in sent]
+                self._flows.send_many(
+                    self._hosts[messages[0].src],
+                    [self._hosts[message.dst] for message in messages],
+                    [message.bytes for message in messages],
+                    [partial(self._arrived, index) for index in sent],
+                    self._tag,
+                )
+            if len(sent) < len(batch):
+                for index in batch:
+                    if plan.messages[index].bytes == 0:
+                        self._count_down(plan.messages[index].opens, work)
+
+    def _count_down(self, gate: int, work: deque[list[int]]) -> None:
+        if gate < 0:
+            return
+        self._count[gate] -= 1
+        if self._count[gate] or not self._plan.at_gate[gate]:
+            return
+        owner = self._plan.owner[gate]
+        if self._finished[owner] is None:
+            self._held[owner].append(gate)
+        else:
+            work.append(self._plan.at_gate[gate])
+
+    def _arrived(self, index: int) -> None:
+        src, dst, _, _, opens = self._plan.messages[index]
+        self.due[src] -= 1
+        self.due[dst] -= 1
+        if opens >= 0:
+            work: deque[list[int]] = deque()
+            self._count_down(opens, work)
+            self._release(work)
+        for rank in (src, dst):
+            if self.due[rank] == 0 and self._finished[rank] is not None:
+                self._finish(rank)
+
+    def _finish(self, rank: int) -> None:
+        row, done = self._row, self._finished[rank]
+        if row is None or done is None:
+            raise RuntimeError(f"rank {rank} is done before it has joined")
+        row.finish[rank] = self._env.now
+        self._left -= 1
+        if self._left == 0:
+            row.time = self._env.now - row.start
+        done.succeed()
+
+
+class CollectiveWorkload:
+    """An operation that a group of GPUs repeats; each GPU computes for ``gap`` ps between two of them.
+
+    ``hosts`` [ranks] in order of rank; ``root`` is the rank that the schedule calls 0 (broadcast).
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        flows: Sends,
+        gpus: Gpus,
+        records: Collectives,
+        plan: Plan,
+        hosts: Sequence[int],
+        *,
+        op: str,
+        algorithm: str,
+        size: int,
+        repeat: int = 1,
+        gap: int = 0,
+        start: int = 0,
+        root: int = 0,
+        name: str = "collective",
+        tag: int = 0,
+    ) -> None:
+        self._env = env
+        self._flows = flows
+        self._plan = plan
+        self._hosts = [*hosts[root:], *hosts[:root]]
+        self._begin = partial(records.begin, op, algorithm, plan.ranks, size)
+        self._repeat, self._gap, self._start = repeat, gap, start
+        self._label = f"{name} ({op}, {algorithm})"
+        self._tag = tag
+        self._running: dict[int, Collective] = {}
+        self._turn = [0] * plan.ranks  # the repeat that each rank is in, or computes for
+        self.done: simpy.Event = env.all_of([env.process(self._gpu(rank, gpus)) for rank in range(plan.ranks)])
+
+    def _gpu(self, rank: int, gpus: Gpus) -> Generator[simpy.Event, Any, None]:
+        gpu = Gpu(self._env, gpus, self._hosts[rank])
+        if self._start:
+            yield self._env.timeout(self._start)
+        for turn in range(self._repeat):
+            self._turn[rank] = turn
+            if turn and self._gap:
+                yield from gpu.compute(self._gap)
+            operation = self._running.get(turn)
+            if operation is None:
+                operation = Collective(self._env, self._flows, self._plan, self._hosts, self._begin, self._tag)
+                self._running[turn] = operation
+            yield from gpu.wait(operation.join(rank))
+            if operation.over:
+                self._running.pop(turn, None)
+        self._turn[rank] = self._repeat
+
+    def describe_waiting(self) -> list[str]:
+        """Which rank waits for what, at most 8 lines."""
+        lines = []
+        for rank, turn in enumerate(self._turn):
+            operation = self._running.get(turn)
+            where = f"{self._label}, repeat {turn}: rank {rank} on host {self._hosts[rank]}"
+            if turn < self._repeat and operation is not None and operation.joined(rank) and operation.due[rank]:
+                lines.append(f"{where} waits for {operation.due[rank]} messages to or from it")
+        if len(lines) > 8:
+            return [*lines[:7], f"{self._label}: {len(lines) - 7} more ranks wait"]
+        return lines
