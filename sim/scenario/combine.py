@@ -1,0 +1,169 @@
+"""What is wrong between keys: combinations that CONTRACT forbids, and sizes that would not fit memory."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from models import units
+from models.errors import Problem
+from sim.scenario.schema import Scenario
+from sim.scenario.tree import Path, Tree
+from sim.scenario.workloads import Collective, Flows, Gaps, Matrix, Poisson
+
+OWN_PATHS = ("ethereal", "static", "subflows")  # path policies that fix the way of every piece
+# bytes a unit of each needs while a run lasts, rounded up from measurements of the packet and fluid engines
+NODE, CABLE, FLOW = 600, 1_200, 1_000
+_FALLBACK_MEMORY = 16 * 2**30
+_MOST_BYTES = 2**62
+_TREE_CHUNK = 128 * 2**10  # bytes of a message of the double binary tree
+
+
+def policies(dispatch: dict[str, Any], tree: Tree) -> list[Problem]:
+    """Policies that exclude each other."""
+    if "path" not in dispatch or "packet" not in dispatch:
+        return []
+    path, packet = dispatch["path"].policy.name, dispatch["packet"].policy.name
+    if packet != "follow_path" and path in OWN_PATHS:
+        message = f"the packet policy {packet} would overrule the paths of '{path}'; use follow_path, or path: spray"
+        return [tree.value_mark(_written(tree, ("dispatch", "packet"), ("dispatch", "path"))).problem(message)]
+    return []
+
+
+def scenario(scenario: Scenario, dispatch: dict[str, Any], tree: Tree) -> list[Problem]:
+    """All other combinations of one scenario that needs no topology to be seen."""
+    problems: list[Problem] = []
+
+    def add(message: str, *path: str | int) -> None:
+        problems.append(tree.value_mark(path).problem(message))
+
+    transport, buffer = scenario.fabric.transport, scenario.fabric.switch.buffer
+    packet = transport.payload + transport.header
+    if buffer != "unlimited" and buffer < packet:
+        add(f"the buffer is smaller than one packet of {packet} B (mtu and header)", "fabric", "switch", "buffer")
+    if scenario.engine == "fluid" and "packet" in dispatch and dispatch["packet"].policy.name != "follow_path":
+        add("packet policies have no effect in the fluid engine; spreading there is path: spray", "dispatch", "packet")
+    for index, item in enumerate(scenario.workload):
+        if isinstance(item, Flows) and not _ends(item, scenario):
+            add("the flows never end: give count, until or stop.time", "workload", index)
+    size = scenario.fabric.topology.hosts_and_cables()
+    hosts = size[0] if size and size[0] else None
+    if hosts is not None:
+        problems += collectives(scenario, dispatch, tree, hosts)
+    if size is not None:
+        problems += memory(scenario, dispatch, tree, *size)
+    return problems
+
+
+def collectives(scenario: Scenario, dispatch: dict[str, Any], tree: Tree, hosts: int) -> list[Problem]:
+    """Operations that the chosen algorithm can't do on their groups."""
+    if "collective" not in dispatch:
+        return []
+    policy, params = dispatch["collective"]
+    algorithm = policy.module.Policy(params)
+    problems: list[Problem] = []
+    for index, item in enumerate(scenario.workload):
+        if not isinstance(item, Collective):
+            continue
+        ranks = hosts if item.group == "all" else len(item.group)
+        path: Path = ("workload", index, "op")
+        if item.op not in algorithm.operations:
+            message = f"{policy.name} has no {item.op}; it does {', '.join(sorted(algorithm.operations))}"
+        else:
+            message = algorithm.problem(item.op, ranks)
+            path = _written(tree, ("dispatch", "collective"), path)
+        if message:
+            problems.append(tree.value_mark(path).problem(message))
+    return problems
+
+
+def _written(tree: Tree, *paths: Path) -> Path:
+    """The first of the paths that is written in the scenario, else the last."""
+    return next((path for path in paths if tree.has(path)), paths[-1])
+
+
+def _ends(item: Flows, scenario: Scenario) -> bool:
+    listed = isinstance(item.arrivals, Gaps) and item.arrivals.gaps is not None
+    return bool(item.file or item.count or item.until or listed or scenario.stop.time)
+
+
+def memory_limit() -> int:
+    """Bytes that a run may need: 80 % of the machine's memory."""
+    try:
+        return int(0.8 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (ValueError, OSError, AttributeError):
+        return _FALLBACK_MEMORY
+
+
+def memory(
+    scenario: Scenario,
+    dispatch: dict[str, Any],
+    tree: Tree,
+    hosts: int,
+    cables: int,
+    mean_gap: dict[int, float] | None = None,
+) -> list[Problem]:
+    """What would not fit: an estimate. ``mean_gap`` [ps] of workloads whose load has been turned into a rate."""
+    limit = memory_limit()
+    fabric = (hosts + cables // 8) * NODE + cables * CABLE
+    if fabric > limit:
+        text = f"the topology of {hosts:,} hosts and {cables:,} cables would need about {_show(fabric)} of memory"
+        return [tree.value_mark(("fabric", "topology")).problem(f"{text}; {_show(limit)} is what may be used")]
+    problems: list[Problem] = []
+    for index, item in enumerate(scenario.workload):
+        algorithm = dispatch["collective"].policy.name if "collective" in dispatch else ""
+        flows, total = _flows(item, hosts, scenario, algorithm, (mean_gap or {}).get(index))
+        where = tree.value_mark(_written(tree, ("workload", index, "count"), ("workload", index)))
+        need = fabric + flows * FLOW
+        if need > limit:
+            text = f"{flows:,} flows would need about {_show(need)} of memory"
+            problems.append(where.problem(f"{text}; {_show(limit)} is what may be used"))
+        elif total > _MOST_BYTES:
+            text = f"the flows carry {units.show(total, 'size')} in all; at most 2^62 bytes can be counted"
+            problems.append(tree.value_mark(("workload", index, "size")).problem(text))
+    return problems
+
+
+def _flows(item: Any, hosts: int, scenario: Scenario, algorithm: str, mean_gap: float | None) -> tuple[int, int]:
+    """(flows alive or recorded, their bytes): an estimate from above; 0 where only a file tells."""
+    if isinstance(item, Matrix) and item.size is not None:
+        count = hosts * max(0, hosts - 1) if item.pattern == "all_to_all" else hosts
+        return count, count * item.size
+    if isinstance(item, Collective):
+        ranks = hosts if item.group == "all" else len(item.group)
+        # no algorithm sends more than twice what direct sends; rounds add rows of flows
+        return _messages(item, ranks, algorithm) * item.repeat, 2 * ranks * item.size * item.repeat
+    if isinstance(item, Flows):
+        return _open_loop(item, scenario, mean_gap), 0
+    return 0, 0
+
+
+def _messages(item: Collective, ranks: int, algorithm: str) -> int:
+    """Messages of one round."""
+    if algorithm in {"direct", "ring"}:
+        pairs = ranks if item.op == "broadcast" else ranks * max(0, ranks - 1)
+        return pairs * (2 if item.op == "all_reduce" else 1)
+    if algorithm == "double_binary_tree":
+        return 2 * ranks * max(1, -(-item.size // _TREE_CHUNK))
+    return 2 * ranks * ranks.bit_length()
+
+
+def _open_loop(item: Flows, scenario: Scenario, mean_gap: float | None) -> int:
+    """Flows of an open loop: its count, or what its rate makes until its end."""
+    if item.count is not None:
+        return item.count
+    ends = [end for end in (item.until, scenario.stop.time) if end is not None]
+    if not ends:
+        return 0
+    end = min(ends)
+    if isinstance(item.arrivals, Gaps) and item.arrivals.gap:
+        return end // item.arrivals.gap
+    if isinstance(item.arrivals, Poisson) and item.arrivals.rate is not None:
+        return int(item.arrivals.rate * end / units.PS_PER_SECOND)
+    if mean_gap is not None:
+        return int(end / mean_gap)
+    return 0
+
+
+def _show(size: int) -> str:
+    return f"{size / 2**30:,.1f} GiB"

@@ -1,0 +1,208 @@
+"""What can only be seen with the topology: names of hosts, links and switches, ranks, and pairs without a path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from models import connection_matrix, flow_files, sizes
+from models.errors import InputError, Problem, nearest
+from models.topology import Topology
+from sim.processes.pairs import RackSkewed as RackSkewedPairs
+from sim.processes.pairs import pattern
+from sim.scenario import combine
+from sim.scenario.load import Loaded
+from sim.scenario.tree import Path
+from sim.scenario.workloads import Cdf, Collective, Constant, Fixed, Flows, Matrix, Named, Poisson, RackSkewed
+
+_MOST_LISTED = 20  # faults of one workload that are listed one by one
+
+
+def cross_check(loaded: Loaded, topology: Topology) -> None:
+    """InputError with every fault; files of workloads are read here too."""
+    check = _Check(loaded, topology)
+    for index, item in enumerate(loaded.scenario.workload):
+        path: Path = ("workload", index)
+        if isinstance(item, Matrix):
+            check.matrix(item, path)
+        elif isinstance(item, Flows):
+            check.flows(item, path)
+        elif isinstance(item, Collective):
+            check.collective(item, path)
+    check.problems += combine.collectives(loaded.scenario, loaded.dispatch, loaded.tree, topology.hosts)
+    check.problems += combine.memory(
+        loaded.scenario, loaded.dispatch, loaded.tree, topology.hosts, topology.links // 2, check.mean_gap
+    )
+    check.events()
+    for index, name in enumerate(loaded.scenario.telemetry.links):
+        check.link(name, ("telemetry", "links", index))
+    if check.problems:
+        raise InputError(check.problems)
+
+
+class _Check:
+    def __init__(self, loaded: Loaded, topology: Topology) -> None:
+        self.loaded = loaded
+        self.topology = topology
+        self.problems: list[Problem] = []
+        self.parts = _parts(topology)
+        self.mean_gap: dict[int, float] = {}  # ps, of workloads with a load
+
+    def add(self, path: Path, message: str) -> None:
+        self.problems.append(self.loaded.problem_at(path, message))
+
+    def reaches(self, src: int, dst: int) -> bool:
+        return bool(self.parts[src] & self.parts[dst])
+
+    def apart(self, src: int, dst: int) -> str:
+        names = self.topology.node_name
+        return f"there is no path from {names[src]} to {names[dst]}"
+
+    def host(self, name: str, path: Path) -> int | None:
+        index = self.topology.node_index.get(name)
+        if index is None or index >= self.topology.hosts:
+            what = "is a switch, not a host" if index is not None else "is no host"
+            self.add(path, f"'{name}' {what}{nearest(name, self.topology.node_name[: self.topology.hosts])}")
+            return None
+        return index
+
+    def link(self, name: str, path: Path) -> None:
+        try:
+            self.topology.find_links(name)
+        except KeyError as error:
+            self.add(path, str(error.args[0]))
+
+    def everyone(self, path: Path) -> None:
+        """A workload that may pair any two hosts."""
+        if self.topology.hosts < 2:
+            self.add(path, f"flows need at least 2 hosts; the fabric has {self.topology.hosts}")
+            return
+        lost = next((host for host in range(1, self.topology.hosts) if not self.reaches(0, host)), None)
+        if lost is not None:
+            self.add(path, self.apart(0, lost))
+
+    def matrix(self, item: Matrix, path: Path) -> None:
+        if item.file is not None:
+            self.connection_matrix(item.file, path)
+            return
+        if item.pattern in {"all_to_all", "permutation"}:
+            self.everyone((*path, "pattern"))
+            return
+        numbers = {"by": item.by or 0, "senders": item.senders, "receivers": item.receivers}
+        try:
+            pairs = pattern(item.pattern or "", self.topology.hosts, np.random.default_rng(0), **numbers)  # type: ignore[arg-type]
+        except ValueError as error:
+            about = next((name for name in numbers if getattr(item, name) is not None), "pattern")
+            self.add((*path, about), str(error))
+            return
+        lost = next(((src, dst) for src, dst in pairs if not self.reaches(src, dst)), None)
+        if lost is not None:
+            self.add((*path, "pattern"), self.apart(*lost))
+
+    def connection_matrix(self, name: str, path: Path) -> None:
+        file = self.loaded.beside(name)
+        try:
+            matrix = connection_matrix.read(file)
+        except InputError as error:
+            self.problems += error.problems
+            return
+        hosts = self.topology.hosts
+        if matrix.nodes > hosts:
+            self.add((*path, "file"), f"{file} is for {matrix.nodes} nodes, but the fabric has {hosts} hosts")
+            return
+        self.pairs(str(file), [(flow.src, flow.dst, flow.line) for flow in matrix.flows])
+
+    def pairs(self, file: str, pairs: Iterable[tuple[int, int, int]]) -> None:
+        """(source, destination, line) of a file's flows."""
+        lost = [(src, dst, line) for src, dst, line in pairs if not self.reaches(src, dst)]
+        self.problems += [Problem(file, line, 1, self.apart(src, dst)) for src, dst, line in lost[:_MOST_LISTED]]
+
+    def flows(self, item: Flows, path: Path) -> None:
+        try:
+            if item.file is not None:
+                file = self.loaded.beside(item.file)
+                table = flow_files.read(file, self.topology)
+                self.pairs(str(file), zip(table.src.tolist(), table.dst.tolist(), table.line.tolist(), strict=True))
+                return
+            mean = self.mean_size(item.sizes)
+            if isinstance(item.arrivals, Poisson) and item.arrivals.load is not None:
+                bits = item.arrivals.load * float(self.topology.nic_rate.sum())
+                self.mean_gap[int(path[1])] = mean * 8e12 / bits
+        except InputError as error:
+            self.problems += error.problems
+        if isinstance(item.pairs, Fixed):
+            self.fixed(item.pairs, (*path, "pairs"))
+            return
+        before = len(self.problems)
+        self.everyone(path)
+        if isinstance(item.pairs, RackSkewed) and len(self.problems) == before:
+            try:
+                RackSkewedPairs(self.topology.edge_of_host.tolist(), item.pairs.local)
+            except ValueError as error:
+                self.add((*path, "pairs"), str(error))
+
+    def mean_size(self, spec: Any) -> float:
+        """Bytes; InputError where a file of points is faulty."""
+        if isinstance(spec, Cdf):
+            return sizes.read_cdf(self.loaded.beside(spec.file)).mean()
+        if isinstance(spec, Named):
+            return sizes.named(spec.name).mean()
+        return float(spec.size if isinstance(spec, Constant) else spec.mean)
+
+    def fixed(self, pairs: Fixed, path: Path) -> None:
+        src, dst = self.host(pairs.src, (*path, "src")), self.host(pairs.dst, (*path, "dst"))
+        if src is None or dst is None:
+            return
+        if src == dst:
+            self.add((*path, "dst"), f"a flow from {pairs.src} to itself")
+        elif not self.reaches(src, dst):
+            self.add((*path, "dst"), self.apart(src, dst))
+
+    def collective(self, item: Collective, path: Path) -> None:
+        hosts = self.topology.hosts
+        ranks = list(range(hosts)) if item.group == "all" else list(item.group)
+        wrong = [position for position, rank in enumerate(ranks) if rank >= hosts]
+        for position in wrong[:_MOST_LISTED]:
+            self.add((*path, "group", position), f"there is no rank {ranks[position]}; the fabric has 0 to {hosts - 1}")
+        if item.root >= len(ranks):
+            self.add((*path, "root"), f"root {item.root} is no position of a group of {len(ranks)}")
+        if wrong or not ranks:
+            return
+        lost = next((rank for rank in ranks[1:] if not self.reaches(ranks[0], rank)), None)
+        if lost is not None:
+            where: Path = (*path, "op") if item.group == "all" else (*path, "group")
+            self.add(where, self.apart(ranks[0], lost))
+
+    def events(self) -> None:
+        names = self.topology.node_name
+        for index, event in enumerate(self.loaded.scenario.events):
+            if event.link is not None:
+                self.link(event.link, ("events", index, "link"))
+            elif self.topology.node_index.get(event.switch, -1) < self.topology.hosts:
+                is_host = event.switch in self.topology.node_index
+                text = f"'{event.switch}' is a host" if is_host else f"no switch '{event.switch}'"
+                self.add(("events", index, "switch"), f"{text}{nearest(event.switch, names[self.topology.hosts :])}")
+
+
+def _parts(topology: Topology) -> list[set[Any]]:
+    """Of each host the parts of the fabric it can reach into. Hosts forward only where there are no switches."""
+    offset = topology.hosts if topology.nodes > topology.hosts else 0
+    src, dst = topology.link_src.astype(np.int64) - offset, topology.link_dst.astype(np.int64) - offset
+    inner = (src >= 0) & (dst >= 0)
+    size = topology.nodes - offset
+    graph = coo_array((np.ones(int(inner.sum()), dtype=np.int8), (src[inner], dst[inner])), shape=(size, size))
+    label = connected_components(graph.tocsr(), directed=False)[1].tolist()
+    if offset == 0:
+        return [{part} for part in label]
+    parts: list[set[Any]] = [set() for _ in range(topology.hosts)]
+    for a, b in zip(topology.link_src.tolist(), topology.link_dst.tolist(), strict=True):
+        if a < offset <= b:
+            parts[a].add(label[b - offset])
+        elif a < offset and b < offset:
+            # a cable between two hosts is a part of its own
+            parts[a].add((min(a, b), max(a, b)))
+    return parts

@@ -1,0 +1,149 @@
+"""Pydantic's errors as plain sentences, each at the key or value it is about."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel, Tag, ValidationError
+from pydantic_core import ErrorDetails
+
+from models.errors import Problem, nearest
+from sim.scenario.fields import LATER, Kinds, shown
+from sim.scenario.tree import Path, Tree
+
+_TYPES = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number below 2^63",
+    "float_type": "a number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "finite_number": "a finite number",
+    "none_required": "nothing",
+}
+_LIMITS = {
+    "greater_than": ("gt", "above"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "below"),
+    "less_than_equal": ("le", "at most"),
+}
+
+
+def explain(error: ValidationError, model: type[BaseModel], tree: Tree, base: Path = ()) -> list[Problem]:
+    """The problems of a failed validation of ``model`` against the value at ``base``."""
+    whole: dict[tuple[str, int, int], list[str]] = {}
+    result: list[Problem] = []
+    for detail in error.errors(include_url=False):
+        problem, one_of_several = _problem(detail, model, tree, base)
+        if one_of_several:
+            whole.setdefault((problem.file, problem.line, problem.column), []).append(problem.message)
+        else:
+            result.append(problem)
+    # a value that fits none of several types: one sentence
+    return result + [Problem(*place, ", or ".join(dict.fromkeys(texts))) for place, texts in whole.items()]
+
+
+def _problem(detail: ErrorDetails, model: type[BaseModel], tree: Tree, base: Path) -> tuple[Problem, bool]:
+    """The problem, and whether it is one of several about a value that may have several types."""
+    inner = tuple(step for step in detail["loc"] if not (isinstance(step, str) and step.startswith("<")))
+    path = base + inner
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "missing":
+        text = f"key '{path[-1]}' is missing{_meaning(model, detail['loc'])}"
+        return tree.value_mark(path[:-1]).problem(text), False
+    if kind == "extra_forbidden":
+        owner = model_at(model, detail["loc"][:-1])
+        return tree.key_mark(path).problem(unknown_key(str(path[-1]), owner)), False
+    # pydantic names the member of a union in the place of the error
+    labelled = False
+    while path and not tree.has(path):
+        path, labelled = path[:-1], True
+    if kind == "spillway":
+        return tree.value_mark(path + tuple(context["at"])).problem(context["text"]), False
+    return tree.value_mark(path).problem(_sentence(kind, context, detail, path)), labelled
+
+
+def _sentence(kind: str, context: dict[str, Any], detail: ErrorDetails, path: Path) -> str:
+    value = detail["input"]
+    name = f"'{path[-1]}'" if path and isinstance(path[-1], str) else "the entry"
+    if kind in {"value_error", "assertion_error"}:
+        return str(context["error"])
+    if kind in _LIMITS:
+        what, relation = _LIMITS[kind]
+        actual = f", not {shown(value)}"
+        return f"{name} must be {relation} {context[what]}{actual}"
+    if kind == "string_pattern_mismatch":
+        return f"{name} must match {context['pattern'].strip('^$')}, not {shown(value)}"
+    if kind == "literal_error":
+        valid = re.findall(r"'([^']*)'", str(context["expected"]))
+        hint = nearest(value, valid) if isinstance(value, str) else f"; valid: {', '.join(valid)}"
+        return f"unknown value {shown(value)}{hint}"
+    if kind in _TYPES:
+        quoted = "; put it in quotes" if kind == "string_type" and isinstance(value, (int, float)) else ""
+        return f"{name} takes {_TYPES[kind]}, not {shown(value)}{quoted}"
+    # a policy's own constraints: pydantic's words without its form
+    return f"{name}: {detail['msg'].replace('Input should', 'the value should').replace('Value error, ', '')}"
+
+
+def unknown_key(name: str, owner: type[BaseModel] | None) -> str:
+    """The message for a key that a mapping does not have."""
+    if name in getattr(owner, "later", ()):
+        return f"'{name}' is {LATER}"
+    if owner is None:
+        return f"unknown key '{name}'"
+    return f"unknown key '{name}'{nearest(name, owner.model_fields)}"
+
+
+def _meaning(model: type[BaseModel], loc: tuple[str | int, ...]) -> str:
+    owner = model_at(model, loc[:-1])
+    field = owner.model_fields.get(str(loc[-1])) if owner else None
+    return f": {field.description}" if field is not None and field.description else ""
+
+
+def model_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> type[BaseModel] | None:
+    """The model of the mapping at an error's place (tags of choices in angle brackets), or None."""
+    here: Any = model
+    for step in loc:
+        here = _below(here, step)
+        if here is None:
+            return None
+    return next(iter(_models(here)), None)
+
+
+def _below(annotation: Any, step: str | int) -> Any:
+    if isinstance(step, str) and step.startswith("<"):
+        return next((a for a in _arguments(annotation) if Tag(step) in getattr(a, "__metadata__", ())), None)
+    for owner in _models(annotation):
+        if isinstance(step, str) and step in owner.model_fields:
+            field = owner.model_fields[step]
+            return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+    for part in _arguments(annotation):
+        origin = get_origin(part)
+        if origin is tuple and isinstance(step, int):
+            return get_args(part)[0]
+        if origin is dict and isinstance(step, str):
+            return get_args(part)[1]
+    return None
+
+
+def _arguments(annotation: Any) -> Iterator[Any]:
+    """The annotation and everything it is made of, outermost first; lists and mappings are not looked into."""
+    yield annotation
+    if get_origin(annotation) in {tuple, dict} or annotation is None:
+        return
+    for inner in get_args(annotation):
+        if not isinstance(inner, (str, int, Kinds)):
+            yield from _arguments(inner)
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    for part in _arguments(annotation):
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            yield part

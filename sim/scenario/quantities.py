@@ -1,0 +1,75 @@
+"""Quantities as pydantic fields: written with a unit, held as the exact integer of the base unit.
+
+``Time`` is picoseconds, ``Size`` bytes, ``Rate`` bits per second. Defaults are given as integers. A field's dimension
+is found again with ``dimension_of``, so that values can be printed with a unit and the reference can name it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, PlainSerializer
+
+from models import units
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Mark on a field: its dimension, and the word that may stand in its place (``auto``, ``unlimited``), if any."""
+
+    dimension: str
+    word: str | None = None
+
+    def parse(self, value: object) -> object:
+        """The integer of the base unit, or the word itself; ValueError with the reason."""
+        if self.word is not None and value == self.word:
+            return value
+        try:
+            if self.dimension == "frequency":
+                return units.parse_frequency(value)
+            return units.parse(value, self.dimension)
+        except ValueError as error:
+            if self.word is None:
+                raise
+            raise ValueError(f"{error}, or the word {self.word}") from None
+
+    def show(self, value: object) -> object:
+        """Text with a unit, exact."""
+        if isinstance(value, Fraction):  # a frequency
+            exact = value.numerator if value.denominator == 1 else float(value)
+            return f"{exact}/s"
+        return units.show(value, self.dimension) if isinstance(value, int) else value
+
+
+def _pieces(quantity: Quantity) -> tuple[Any, ...]:
+    return quantity, BeforeValidator(quantity.parse), PlainSerializer(quantity.show, when_used="json")
+
+
+_TIME, _SIZE, _RATE = Quantity("time"), Quantity("size"), Quantity("rate")
+_FREQUENCY = Quantity("frequency")
+_SIZE_AUTO, _SIZE_UNLIMITED = Quantity("size", "auto"), Quantity("size", "unlimited")
+_TIME_AUTO = Quantity("time", "auto")
+
+Time = Annotated[int, *_pieces(_TIME)]
+Size = Annotated[int, *_pieces(_SIZE)]
+Rate = Annotated[int, *_pieces(_RATE)]
+Frequency = Annotated[Fraction, *_pieces(_FREQUENCY)]
+SizeOrAuto = Annotated[int | Literal["auto"], *_pieces(_SIZE_AUTO)]
+SizeOrUnlimited = Annotated[int | Literal["unlimited"], *_pieces(_SIZE_UNLIMITED)]
+TimeOrAuto = Annotated[int | Literal["auto"], *_pieces(_TIME_AUTO)]
+
+
+def dimension_of(annotation: Any, metadata: Any = ()) -> Quantity | None:
+    """The quantity mark of a field's annotation (``T | None`` and lists looked through), or None."""
+    for mark in metadata:
+        if isinstance(mark, Quantity):
+            return mark
+    for inner in get_args(annotation):
+        if isinstance(inner, Quantity):
+            return inner
+        found = dimension_of(inner)
+        if found is not None:
+            return found
+    return None

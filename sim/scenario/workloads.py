@@ -1,0 +1,247 @@
+"""The keys of every workload kind: matrix, flows, collective."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, model_validator
+
+from models.errors import nearest
+from sim.scenario.fields import Kinds, Section, absent, fault, key, list_of, one_of, shown, words
+from sim.scenario.quantities import Frequency, Size, Time
+
+PATTERNS = ("permutation", "tornado", "shift", "incast", "outcast", "all_to_all")
+OPERATIONS = ("all_to_all", "all_reduce", "all_gather", "reduce_scatter", "broadcast")
+SIZES = ("websearch", "fb_hadoop", "alistorage2019", "google_rpc2008")
+_SLOWEST, _FASTEST = 1e-5, 10**12  # arrivals per second
+# the key that only one pattern has
+_OF_PATTERN = {"by": "shift", "senders": "incast", "receivers": "outcast"}
+
+
+class Matrix(Section):
+    """One batch of flows, all at once: a pattern over all hosts, or htsim's connection matrix."""
+
+    kind: Literal["matrix"] = "matrix"
+    pattern: words(*PATTERNS) | None = key(None, "who sends to whom")
+    size: Size | None = key(None, "payload of each flow", gt=0)
+    start: Time = key(0, "start of all flows")
+    by: int | None = key(None, "shift: host i sends to host i + by")
+    senders: int | None = key(None, "incast: hosts that send to host 0; absent: all others", ge=1)
+    receivers: int | None = key(None, "outcast: hosts that host 0 sends to; absent: all others", ge=1)
+    file: str | None = key(None, "a .cm connection matrix beside the scenario, instead of a pattern")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Matrix:
+        given = self.model_fields_set - {"kind"}
+        if self.file is not None:
+            for other in sorted(given - {"file"}):
+                raise fault(f"'{other}' has no effect beside a file: the file says it", other)
+            return self
+        if self.pattern is None:
+            raise absent("pattern", f"one of {', '.join(PATTERNS)}, or a file")
+        if self.size is None:
+            raise absent("size", "the payload of each flow, such as 2MB")
+        for name, pattern in _OF_PATTERN.items():
+            if name in given and self.pattern != pattern:
+                raise fault(f"'{name}' belongs to the pattern {pattern}, not to {self.pattern}", name)
+        if self.pattern == "shift" and self.by is None:
+            raise absent("by", "the pattern shift sends from host i to host i + by")
+        return self
+
+
+class Poisson(Section):
+    """Exponential gaps, over all hosts together."""
+
+    kind: Literal["poisson"] = "poisson"
+    load: float | None = key(None, "offered payload as a share of capacity", ge=1e-6, le=1e6)
+    load_of: words("hosts", "bisection") = key("hosts", "the capacity: host rate x hosts, or the bisection's rate")
+    rate: Frequency | None = key(None, "arrivals per second, instead of load")
+
+    @model_validator(mode="after")
+    def _one_rate(self) -> Poisson:
+        if self.load is None and self.rate is None:
+            raise absent("load", "poisson arrivals need a load (a share, such as 0.6) or a rate (such as 10/s)")
+        if self.load is not None and self.rate is not None:
+            raise fault("give either load or rate, not both", "rate")
+        if self.rate is not None and not _SLOWEST <= self.rate <= _FASTEST:
+            raise fault(f"a rate is from {_SLOWEST}/s to {_FASTEST:,}/s", "rate")
+        if self.rate is not None and "load_of" in self.model_fields_set:
+            raise fault("'load_of' has no effect beside a rate", "load_of")
+        return self
+
+    def idle(self) -> set[str]:
+        return {"load_of"} if self.rate is not None else set()
+
+
+class Gaps(Section):
+    """Given gaps: the first flow comes after the first gap."""
+
+    kind: Literal["gaps"] = "gaps"
+    gap: Time | None = key(None, "the same gap between all arrivals")
+    gaps: list_of(Time, "gaps", least=1) | None = key(None, "each gap, in order; the list's end is the end")
+
+    @model_validator(mode="after")
+    def _one(self) -> Gaps:
+        if self.gap is None and self.gaps is None:
+            raise absent("gap", "one gap for all (gap: 10us) or a list (gaps: [1us, 2us])")
+        if self.gap is not None and self.gaps is not None:
+            raise fault("give either gap or gaps, not both", "gap")
+        return self
+
+
+class Named(Section):
+    """A measured distribution that is shipped."""
+
+    kind: Literal["named"] = "named"
+    name: words(*SIZES) = key(says="its name")
+
+    def word(self) -> str:
+        return self.name
+
+
+class Constant(Section):
+    """All flows of one size."""
+
+    kind: Literal["constant"] = "constant"
+    size: Size = key(says="payload of each flow, at most 2^50 bytes", gt=0, le=2**50)
+
+
+class Exponential(Section):
+    """Exponential sizes, rounded up to whole bytes."""
+
+    kind: Literal["exponential"] = "exponential"
+    mean: Size = key(says="mean payload, at most 2^44 bytes", gt=0, le=2**44)
+
+
+class Cdf(Section):
+    """A distribution from a file of points, linear between them."""
+
+    kind: Literal["cdf"] = "cdf"
+    file: str = key(says="CSV file beside the scenario: flow_size_bytes,cdf_percent")
+
+
+class Uniform(Section):
+    """Any two different hosts, equally likely."""
+
+    kind: Literal["uniform"] = "uniform"
+
+    def word(self) -> str:
+        return self.kind
+
+
+class Permutation(Section):
+    """A fixed random partner for each host; the sender is drawn for each flow."""
+
+    kind: Literal["permutation"] = "permutation"
+
+    def word(self) -> str:
+        return self.kind
+
+
+class RackSkewed(Section):
+    """A share of the flows stays below the sender's edge switch."""
+
+    kind: Literal["rack_skewed"] = "rack_skewed"
+    local: float = key(0.5, "share of flows that stay below one edge switch", ge=0, le=1)
+
+
+class Fixed(Section):
+    """One pair for all flows."""
+
+    kind: Literal["fixed"] = "fixed"
+    src: str = key(says="name of the sending host")
+    dst: str = key(says="name of the receiving host")
+
+
+def _bare_sizes(word: str) -> dict[str, Any]:
+    if word not in SIZES:
+        raise ValueError(f"unknown size distribution {shown(word)}{nearest(word, SIZES)}")
+    return {"kind": "named", "name": word}
+
+
+def _bare_pairs(word: str) -> dict[str, Any]:
+    if word not in PAIRS.models:
+        raise ValueError(f"unknown pairs {shown(word)}{nearest(word, PAIRS.models)}")
+    return {"kind": word}
+
+
+def _group(value: object) -> object:
+    """'all', or a tuple of distinct ranks."""
+    if value == "all":
+        return value
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"the word all or a list of ranks is due, not {shown(value)}")
+    if len(value) < 2:
+        raise ValueError("a group has at least 2 ranks")
+    seen: set[int] = set()
+    for index, rank in enumerate(value):
+        if isinstance(rank, bool) or not isinstance(rank, int) or rank < 0:
+            raise fault(f"a rank is a whole number from 0 on, not {shown(rank)}", index)
+        if rank in seen:
+            raise fault(f"rank {rank} stands in the group twice", index)
+        seen.add(rank)
+    return tuple(value)
+
+
+ARRIVALS = Kinds("arrivals", {"poisson": Poisson, "gaps": Gaps}, ("trace",))
+DISTRIBUTIONS = Kinds(
+    "sizes", {"named": Named, "constant": Constant, "exponential": Exponential, "cdf": Cdf}, (), _bare_sizes
+)
+PAIRS = Kinds(
+    "pairs",
+    {"uniform": Uniform, "permutation": Permutation, "rack_skewed": RackSkewed, "fixed": Fixed},
+    (),
+    _bare_pairs,
+)
+Group = Annotated[Literal["all"] | tuple[int, ...], BeforeValidator(_group)]
+
+
+class Flows(Section):
+    """Flows that arrive over time (an open loop), or a CSV file ``start,src,dst,size``."""
+
+    kind: Literal["flows"] = "flows"
+    arrivals: one_of(ARRIVALS) | None = key(None, "when flows start")
+    sizes: one_of(DISTRIBUTIONS) | None = key(None, "payload of a flow: a shipped distribution's name, or a mapping")
+    pairs: one_of(PAIRS) = key(Uniform(), "who sends to whom: a word, or a mapping")
+    count: int | None = key(None, "flows in all", ge=1)
+    until: Time | None = key(None, "no flow starts after this", gt=0)
+    file: str | None = key(None, "a CSV file of flows beside the scenario, instead of all the others")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Flows:
+        given = self.model_fields_set - {"kind"}
+        if self.file is not None:
+            for other in sorted(given - {"file"}):
+                raise fault(f"'{other}' has no effect beside a file: the file says it", other)
+            return self
+        if self.arrivals is None:
+            raise absent("arrivals", "such as {kind: poisson, load: 0.6}, or a file")
+        if self.sizes is None:
+            raise absent("sizes", f"one of {', '.join(SIZES)}, or a mapping such as {{kind: constant, size: 1MB}}")
+        return self
+
+    def idle(self) -> set[str]:
+        return {"pairs"} if self.file is not None else set()
+
+
+class Collective(Section):
+    """A collective operation of a group of GPUs, repeated; each GPU computes for ``gap`` between rounds."""
+
+    kind: Literal["collective"] = "collective"
+    op: words(*OPERATIONS) = key(says="the operation")
+    size: Size = key(says="S of nccl-tests: buffer, total output, total input or total send of a rank", gt=0)
+    group: Group = key("all", "all hosts, or a list of distinct ranks")
+    repeat: int = key(1, "rounds", ge=1)
+    gap: Time = key(0, "time that each GPU computes between rounds")
+    root: int = key(0, "broadcast: position in the group of the rank that sends", ge=0)
+
+    @model_validator(mode="after")
+    def _root(self) -> Collective:
+        if self.op != "broadcast" and self.root != 0:
+            raise fault("'root' belongs to broadcast", "root")
+        return self
+
+
+WORKLOADS: dict[str, type[Section]] = {"matrix": Matrix, "flows": Flows, "collective": Collective}
+LATER_WORKLOADS = ("moe", "requests", "demands")
+Workload = one_of(Kinds("workload", WORKLOADS, LATER_WORKLOADS))

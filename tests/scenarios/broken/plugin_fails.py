@@ -1,0 +1,2 @@
+LEVEL = "path"
+limit = 1 / 0

@@ -1,0 +1,5 @@
+LEVEL = "path"
+
+
+class Policy
+    pass

@@ -1,0 +1,5 @@
+from sim.dispatch.api import PolicyParams
+
+
+class Params(PolicyParams):
+    pass
