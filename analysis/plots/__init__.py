@@ -1,0 +1,51 @@
+"""``plot_results(folder)``: the pictures of a result directory, or of a folder with many, as ``plots/*.png`` in it.
+
+- a run, or one with variants (each picture compares them): ``flows.py`` completion times and slowdown by size,
+  ``links.py`` load of every link, ``series.py`` queues and use over time, ``collectives.py`` bandwidths.
+- runs that differ in their load: ``loads.py`` latency and congestion against load, one line a policy.
+
+matplotlib is imported when a plot is made, without pyplot: nothing global is touched and no display is needed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from analysis.load import find_runs, load
+from models.errors import InputError, Problem
+
+__all__ = ["plot_results"]
+
+
+def plot_results(folder: Path | str, *, each_variant: bool = False) -> list[Path]:
+    """Draw what ``folder`` has data for; the files written. InputError where it holds no results.
+
+    Variants are compared in pictures of their own; ``each_variant`` draws those of every variant's directory as well.
+    A folder of many runs gets the curves against load; the pictures of each run are in its own directory.
+    """
+    folder = Path(folder)
+    runs = find_runs(folder)
+    if not runs:
+        raise InputError([Problem(str(folder), 0, 0, "no results here or up to 3 levels below (no manifest.json)")])
+    from analysis.plots import collectives, flows, links, loads, series
+    from analysis.plots.style import save
+
+    written = []
+    if (folder / "manifest.json").is_file():
+        named = load(folder).runs()
+        for file, draw in (
+            ("fct_cdf", flows.completion),
+            ("slowdown_by_size", flows.slowdown),
+            ("link_load", links.heat),
+            ("series", series.over_time),
+            ("collectives", collectives.bandwidth),
+        ):
+            figure = draw(named)
+            if figure is not None:
+                written.append(save(figure, folder / "plots" / f"{file}.png"))
+    curves = loads.curves(runs)
+    if curves is not None:
+        written.append(save(curves, folder / "plots" / "load_curves.png"))
+    if each_variant:
+        written += [path for run in runs if run.folder != folder for path in plot_results(run.folder)]
+    return written

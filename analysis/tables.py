@@ -1,0 +1,166 @@
+"""The text that a run prints: one row a variant, and the collectives as nccl-tests prints them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from analysis.load import Results, load
+
+Cell = float | int | str | None
+# title, unit, what it shows of a run, how it is written
+_Column = tuple[str, str, Callable[[Results], Cell], str]
+
+
+def summary_table(folder: Path | str) -> str:
+    """One aligned row a variant (or for the only run), then the collectives. Columns that are empty are left out."""
+    runs = load(folder).runs()
+    text = _runs_table(runs)
+    if any(run.rows("collectives") for run in runs.values()):
+        text += "\n\n" + collective_table(runs)
+    return text
+
+
+def _runs_table(runs: Mapping[str, Results]) -> str:
+    columns = list(_COLUMNS)
+    if len(runs) > 1:
+        goal = _mean_collective if any(map(_mean_collective, runs.values())) else _mean_fct
+        measured = [value for value in map(goal, runs.values()) if value]
+        best = min(measured, default=None)
+        place = next(i for i, column in enumerate(columns) if column[2] is goal) + (goal is _mean_collective)
+        if best:
+            columns.insert(place, ("vs", "best", lambda run: _over(goal(run), best), "ratio"))
+    titles = [("variant" if len(runs) > 1 else "run", "")]
+    rows: list[list[str]] = [[name] for name in runs]
+    for title, unit, value, form in columns:
+        cells = [value(run) for run in runs.values()]
+        if all(cell is None for cell in cells):
+            continue
+        titles.append((title, unit))
+        for row, cell in zip(rows, cells, strict=True):
+            row.append(write(cell, form))
+    return align(titles, rows, left=2)
+
+
+def collective_table(runs: Mapping[str, Results]) -> str:
+    """op, algorithm, ranks, size, repeats, time, algbw, busbw: means over the repeats of the same operation."""
+    keys = ["op", "algorithm", "ranks", "bytes"]
+    found: list[tuple[str, tuple[str, str, int, int], int, list[float]]] = []
+    for name, run in runs.items():
+        frame = run.frame("collectives")
+        for key, part in frame.groupby(keys, sort=False):
+            means = [float(part[c].mean()) for c in ("time_us", "algbw_gbytes", "busbw_gbytes")]
+            found.append((name, key, int(part["time_us"].notna().sum()), means))
+    best: dict[tuple[str, int, int], float] = {}
+    for _, (op, _, ranks, size), _, means in found:
+        best[op, ranks, size] = float(np.fmin(best.get((op, ranks, size), np.inf), means[0]))
+    titles = [("variant", ""), ("op", ""), ("algorithm", ""), ("ranks", ""), ("size", "B"), ("done", "")]
+    titles += [("time", "us"), ("algbw", "GB/s"), ("busbw", "GB/s")] + ([("vs", "best")] if len(runs) > 1 else [])
+    rows = []
+    for name, (op, algorithm, ranks, size), done, means in found:
+        row = [name, op, algorithm, str(ranks), str(size), str(done)]
+        row += [write(None if np.isnan(mean) else mean, form) for mean, form in zip(means, ("", "2", "2"), strict=True)]
+        if len(runs) > 1:
+            row.append(write(_over(means[0], best[op, ranks, size]), "ratio"))
+        rows.append(row)
+    if len(runs) == 1:
+        titles, rows = titles[1:], [row[1:] for row in rows]
+    return align(titles, rows, left=3 if len(runs) > 1 else 2)
+
+
+def _over(value: float | None, best: float) -> float | None:
+    return None if value is None or np.isnan(value) else value / best
+
+
+def _mean_collective(run: Results) -> float | None:
+    return run.number("collectives", "time_us", "mean")
+
+
+def _mean_fct(run: Results) -> float | None:
+    return run.number("flows", "fct_us", "mean")
+
+
+def _finished(run: Results) -> int | None:
+    return run.rows("flows") - int(run.summary["flows"].get("unfinished", 0)) if run.rows("flows") else None
+
+
+def _unfinished(run: Results) -> int | None:
+    return int(run.summary.get("flows", {}).get("unfinished", 0)) or None
+
+
+def _sum(table: str, column: str) -> Callable[[Results], Cell]:
+    """Sum of a column; nothing to show where it is 0."""
+    return lambda run: int(run.frame(table, [column])[column].sum()) or None
+
+
+def _longest_queue(run: Results) -> float | None:
+    """KB, over the ports of switches (a NIC's own queue is only its backlog); of all links without switches."""
+    frame = run.frame("links", ["src", "queue_max_bytes"])
+    at_switch = frame["src"].isin(list(run.tier_of))
+    queues = frame.loc[at_switch, "queue_max_bytes"] if run.tier_of else frame["queue_max_bytes"]
+    return float(queues.max()) / 1000 if len(queues) and queues.max() > 0 else None
+
+
+def _reordered(run: Results) -> float | None:
+    frame = run.frame("reordering")
+    packets = int(frame["packets"].sum())
+    late = int(frame.loc[frame["distance"] > 0, "packets"].sum())
+    return late / packets if late else None
+
+
+def _status(run: Results) -> str:
+    return run.status + (", interrupted" if run.manifest.get("interrupted") else "")
+
+
+def _of(table: str, column: str, statistic: str) -> Callable[[Results], Cell]:
+    return lambda run: run.number(table, column, statistic)
+
+
+# an empty title goes on with the group to its left
+_COLUMNS: list[_Column] = [
+    ("status", "", _status, ""),
+    ("flows", "done", _finished, ""),
+    ("not", "done", _unfinished, ""),
+    ("collective", "us", _mean_collective, ""),
+    ("busbw", "GB/s", _of("collectives", "busbw_gbytes", "mean"), "2"),
+    ("FCT us", "mean", _mean_fct, ""),
+    ("", "p50", _of("flows", "fct_us", "p50"), ""),
+    ("", "p99", _of("flows", "fct_us", "p99"), ""),
+    ("slowdown", "p50", _of("flows", "slowdown", "p50"), ""),
+    ("", "p99", _of("flows", "slowdown", "p99"), ""),
+    ("link", "max", _of("links", "utilisation", "max"), "share"),
+    ("queue", "max KB", _longest_queue, ""),
+    ("dropped", "packets", _sum("links", "dropped"), ""),
+    ("resent", "packets", _sum("flows", "retransmitted"), ""),
+    ("reordered", "share", _reordered, "share"),
+]
+
+
+def write(value: Cell, form: str = "") -> str:
+    """A cell: four digits that matter, ``-`` for null; forms: a number of decimals, ``ratio``, ``share`` (per cent)."""
+    if value is None:
+        return "-"
+    if isinstance(value, str):
+        return value
+    if form == "ratio":
+        return f"{value:.3f}x"
+    if form == "share":
+        return f"{value:.2%}" if value < 0.1 else f"{value:.1%}"
+    if form:
+        return f"{value:.{form}f}"
+    if isinstance(value, int) or abs(value) >= 1000:
+        return f"{value:.0f}"
+    return f"{value:#.4g}".rstrip(".")
+
+
+def align(titles: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], left: int) -> str:
+    """Columns side by side under two header lines; the first ``left`` columns hold text and stand to the left."""
+    lines = [[title for title, _ in titles], [unit for _, unit in titles], *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(titles))]
+    written = []
+    for line in lines:
+        cells = [c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
+        written.append("  ".join(cells).rstrip())
+    return "\n".join(written)

@@ -1,0 +1,146 @@
+"""Unloaded times: how long a flow takes with the fabric to itself. Exact for one path, a lower bound for several.
+
+The denominator of every slowdown, and a guard: no flow may end before it. (The fair-share ideal is no such guard: a
+schedule may legally beat it.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from models.paths import Routes
+from models.topology import Topology
+from models.units import PS_PER_SECOND, serialisation_ps
+
+Path = tuple[int, ...]
+
+
+def pipeline_ps(size: int, mtu: int, header: int, hops: Sequence[tuple[int, int]]) -> int:
+    """ps until the last of ``size`` payload bytes, in packets of ``mtu``, has come over ``hops`` of (rate, delay).
+
+    Store and forward, first in, first out: a packet starts on a link when it has wholly arrived and the one before has
+    left. All packets but the last are equal, so the last full one leaves link h at sum of the packet times and delays up
+    to h, plus (n - 1) times the longest packet time up to h.
+    """
+    count = -(-size // mtu)
+    last = size - (count - 1) * mtu + header
+    full = mtu + header
+    through = 0  # when a lone full packet would have left this link
+    longest = 0
+    free = 0  # when the last full packet has left this link
+    arrived = 0  # when the last packet has arrived before this link
+    for rate, delay in hops:
+        if count > 1:
+            packet = serialisation_ps(full, rate)
+            through += packet
+            longest = max(longest, packet)
+            free = through + (count - 2) * longest
+            through += delay
+        arrived = max(arrived, free) + serialisation_ps(last, rate) + delay
+    return arrived
+
+
+class Unloaded:
+    """Unloaded times of flows over given paths.
+
+    ``ack`` bytes: the time of the last ACK at the sender is added (packet engines whose transport has ACKs).
+    ``efficiency``: fluid engines, where links carry payload at that share of their rate.
+    """
+
+    def __init__(
+        self, topology: Topology, mtu: int, header: int, *, ack: int | None = None, efficiency: float | None = None
+    ) -> None:
+        self._topology, self._mtu, self._header = topology, mtu, header
+        self._ack, self._efficiency = ack, efficiency
+        self._stretch = (1 - Fraction(1, 10**12)) / Fraction(efficiency or 1.0)
+        self._rate: list[int] = topology.link_rate.tolist()
+        self._delay: list[int] = topology.link_delay.tolist()
+        self._known: dict[tuple[object, ...], int] = {}
+
+    def _profile(self, path: Path) -> tuple[tuple[int, int], ...]:
+        return tuple((self._rate[link], self._delay[link]) for link in path)
+
+    def _back(self, path: Path) -> int:
+        """ps of an ACK on the reverse path."""
+        if self._ack is None:
+            return 0
+        return sum(serialisation_ps(self._ack, self._rate[link ^ 1]) + self._delay[link ^ 1] for link in path)
+
+    def over_path(self, size: int, path: Path) -> int:
+        """One piece on one path."""
+        profile = self._profile(path)
+        back = self._back(path)
+        key = (size, profile, back)
+        known = self._known.get(key)
+        if known is None:
+            if self._efficiency is None:
+                known = pipeline_ps(size, self._mtu, self._header, profile) + back
+            else:
+                known = sum(delay for _, delay in profile) + self._drain(size, min(rate for rate, _ in profile))
+            self._known[key] = known
+        return known
+
+    def _drain(self, size: int, rate: int) -> int:
+        """ps of ``size`` payload bytes in fluid, rounded down: the engine rounds up with a tolerance of its own."""
+        return size * 8 * PS_PER_SECOND * self._stretch.numerator // (rate * self._stretch.denominator)
+
+    def over_pieces(self, sizes: Sequence[int], paths: Sequence[Path], rate: int) -> int:
+        """Pieces of one flow on paths of their own, which carry up to ``rate`` bit/s together."""
+        profiles = {self._profile(path) for path in paths}
+        back = min(self._back(path) for path in paths)
+        key = (tuple(sizes), frozenset(profiles), rate, back)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._bound(sizes, profiles, rate) + back
+        return known
+
+    def _bound(self, sizes: Sequence[int], profiles: set[tuple[tuple[int, int], ...]], rate: int) -> int:
+        """The NIC sends every packet, one after the other; the last one then still has the rest of its way to go."""
+        delay = min(sum(delay for _, delay in profile) for profile in profiles)
+        if self._efficiency is not None:
+            return delay + self._drain(sum(sizes), rate)
+        full = self._mtu + self._header
+        nic = max(profile[0][0] for profile in profiles)
+        sending, wire, shortest = 0, 0, full
+        for size in sizes:
+            count = -(-size // self._mtu)
+            last = size - (count - 1) * self._mtu + self._header
+            sending += (count - 1) * serialisation_ps(full, nic) + serialisation_ps(last, nic)
+            wire += (count - 1) * full + last
+            shortest = min(shortest, last)
+        rest = min(sum(serialisation_ps(shortest, r) for r, _ in profile[1:]) for profile in profiles)
+        pooled = wire * 8 * PS_PER_SECOND // rate  # the network can't take them in faster than this
+        return delay + max(sending + rest, pooled)
+
+    def spread(self, routes: Routes, src: int, dst: int, size: int) -> int:
+        """A flow over all equal-cost paths of its pair: of the links at each hop, the best counts."""
+        key = (id(routes), size, *self._pair(src, True), *self._pair(dst, False), int(routes.group_of_host[dst]))
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._spread(routes, src, dst, size)
+        return known
+
+    def _pair(self, host: int, sends: bool) -> tuple[int, ...]:
+        """What tells a host from others below its switch: nothing but its link, if it has only one."""
+        start, end = self._topology.out_start[host : host + 2].tolist()
+        if end - start > 1:
+            return (-1 - host, 0, 0)
+        link = int(self._topology.out_link[start])
+        used = link if sends else link ^ 1
+        return (int(self._topology.link_dst[link]), self._rate[used], self._delay[used])
+
+    def _spread(self, routes: Routes, src: int, dst: int, size: int) -> int:
+        links, _ = routes.share(src, dst)
+        level = -routes.distance(int(routes.group_of_host[dst]))[self._topology.link_src[links]].astype(int)
+        level[self._topology.link_dst[links] == dst] = 1
+        level[self._topology.link_src[links] == src] = -(10**6)  # the first hop, whatever hosts' distances are
+        hops: list[tuple[int, int]] = []
+        back = 0
+        for depth in sorted(set(level.tolist())):
+            here = links[level == depth].tolist()
+            hops.append((max(self._rate[link] for link in here), min(self._delay[link] for link in here)))
+            if self._ack is not None:
+                back += min(serialisation_ps(self._ack, self._rate[link ^ 1]) + self._delay[link ^ 1] for link in here)
+        rate = min(int(self._topology.nic_rate[src]), routes.max_flow(src, dst))
+        return self._bound([size], {tuple(hops)}, rate) + back

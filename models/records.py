@@ -1,0 +1,311 @@
+"""Every result table: column, type, unit, meaning. The contract between a run, which writes them, and analysis.
+
+``python -m models.records`` prints the data dictionary (docs/results.md). Times are microseconds from the start of the
+run, sizes bytes, rates in the unit of the column's name. An absent number is null; it is never written as 0 or NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from models.errors import nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = 1
+PROGRAM = "spillway"
+STATUSES = ("completed", "saturated", "stopped", "stalled")  # from the best to the worst
+Kind = Literal["int", "float", "text"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. ``null``: may be absent in a row. ``statistics``: worth a mean and percentiles in summary.json.
+
+    ``steady``: a mean that only a run in steady state may claim, so it is null in a saturated run.
+    """
+
+    name: str
+    type: Kind
+    unit: str
+    meaning: str
+    null: bool = False
+    statistics: bool = True
+    steady: bool = False
+    values: tuple[str, ...] = ()  # the only legal texts, where there are such
+
+
+@dataclass(frozen=True)
+class Table:
+    """One result table: what a row is, why there may be none, and the column that is null in an unfinished row."""
+
+    name: str
+    row: str
+    columns: tuple[Column, ...]
+    empty: str
+    unfinished: str | None = None
+
+    def names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    def __iter__(self) -> Iterator[Column]:
+        return iter(self.columns)
+
+
+def _key(name: str, meaning: str) -> Column:
+    return Column(name, "int", "", meaning, statistics=False)
+
+
+def _text(name: str, meaning: str, *, null: bool = False, values: tuple[str, ...] = ()) -> Column:
+    return Column(name, "text", "", meaning, null=null, statistics=False, values=values)
+
+
+def _count(name: str, meaning: str, unit: str = "", *, statistics: bool = True) -> Column:
+    return Column(name, "int", unit, meaning, statistics=statistics)
+
+
+_FLOWS = Table(
+    "flows",
+    "a transfer from one host to another",
+    (
+        _key("id", "Number of the flow; flows are numbered in the order of their starts."),
+        _text("src", "Name of the sending host."),
+        _text("dst", "Name of the receiving host."),
+        _count("bytes", "Payload to be moved, headers left out.", "B"),
+        Column("start_us", "float", "us", "When the flow was handed to the network."),
+        Column("delivered_us", "float", "us", "When the last new byte arrived; whoever waits goes on then.", null=True),
+        Column(
+            "end_us",
+            "float",
+            "us",
+            "When the sender had the last ACK, where the transport has ACKs; else the same as delivered_us.",
+            null=True,
+        ),
+        Column("fct_us", "float", "us", "Flow completion time: end_us less start_us.", null=True, steady=True),
+        Column(
+            "ideal_us",
+            "float",
+            "us",
+            "The same time with the fabric to itself: the bytes pipelined at the lesser of the NIC's rate and the "
+            "largest flow that the flow's own paths can carry.",
+            null=True,
+        ),
+        Column("slowdown", "float", "", "fct_us over ideal_us.", null=True, steady=True),
+        _text(
+            "path",
+            "Nodes joined by `>`; the paths of several pieces joined by a space; `spray:<n>` for all n equal-cost "
+            "paths. Null where the flow never had one.",
+            null=True,
+        ),
+        _count("retransmitted", "Data packets that were sent again.", "packets"),
+        _count("reordered", "Data packets that arrived after one that was sent later.", "packets"),
+        _text(
+            "status",
+            "`finished`; `unfinished` when the run ended first; `rejected` with a reason among the counters.",
+            values=("finished", "unfinished", "rejected"),
+        ),
+    ),
+    "no flow started",
+    unfinished="end_us",
+)
+
+_LINKS = Table(
+    "links",
+    "one direction of a cable, over the whole run",
+    (
+        _text("link", "Name of the link: `leaf0->spine1`, one of parallel cables `leaf0->spine1#0`."),
+        _text("src", "Name of the node that sends."),
+        _text("dst", "Name of the node that receives."),
+        Column("rate_gbps", "float", "Gbit/s", "Rate of the link.", statistics=False),
+        _count("bytes", "Everything that crossed: in packet engines with headers, ACKs and what was sent again.", "B"),
+        _count("packets", "Packets that crossed, ACKs included; 0 in engines without packets.", "packets"),
+        Column("utilisation", "float", "", "8 x bytes over rate x length of the run; 1 is a link that was never idle."),
+        _count("queue_max_bytes", "Longest queue before the link, the packet on the wire included.", "B"),
+        _count("marked", "Packets marked (ECN) on entering the queue.", "packets"),
+        _count("dropped", "Packets dropped at the queue, or lost on the link when it went down.", "packets"),
+        _count("trimmed", "Packets cut to their header.", "packets"),
+        Column("paused_us", "float", "us", "Time for which the link was paused by its receiver."),
+    ),
+    "the engine has no links",
+)
+
+_COLLECTIVES = Table(
+    "collectives",
+    "one collective operation; each repeat is its own row",
+    (
+        _key("id", "Number of the operation, in order of its start."),
+        _text("op", "all_to_all, all_reduce, all_gather, reduce_scatter or broadcast."),
+        _text("algorithm", "The collective policy that made the schedule."),
+        _count("ranks", "GPUs that take part.", statistics=False),
+        _count(
+            "bytes",
+            "Size as in nccl-tests: the buffer (all_reduce, broadcast), the total output (all_gather), the total "
+            "input (reduce_scatter), the total send of a rank with its own part (all_to_all).",
+            "B",
+        ),
+        Column("start_us", "float", "us", "When the first rank joined."),
+        Column("time_us", "float", "us", "From the start until the last rank was done.", null=True),
+        Column("algbw_gbytes", "float", "GB/s", "bytes over time_us.", null=True),
+        Column(
+            "busbw_gbytes",
+            "float",
+            "GB/s",
+            "algbw_gbytes x 2(n-1)/n for all_reduce, x 1 for broadcast, x (n-1)/n for the others, n ranks: what a "
+            "rank's link carries under an ideal algorithm.",
+            null=True,
+        ),
+    ),
+    "the workload has no collective",
+    unfinished="time_us",
+)
+
+_GPUS = Table(
+    "gpus",
+    "a GPU that took part in a collective",
+    (
+        _key("gpu", "Rank of the GPU; it is host number `gpu`."),
+        Column("busy_us", "float", "us", "Time spent computing (the gaps between repeats)."),
+        Column("wait_us", "float", "us", "Time spent in collectives: waiting for the network and for other ranks."),
+    ),
+    "no workload runs on GPUs",
+)
+
+_SERIES = Table(
+    "series",
+    "a group of links at one sample time",
+    (
+        Column("time_us", "float", "us", "When the sample was taken.", statistics=False),
+        _text("group", "Class of the links, such as `leaf->spine`, or the name of one link that was asked for."),
+        _count("links", "Links in the group.", statistics=False),
+        Column("queue_mean_bytes", "float", "B", "Mean queue over the group's links at that time."),
+        _count("queue_max_bytes", "Longest queue of the group's links at that time.", "B"),
+        Column("utilisation_mean", "float", "", "Mean use of the group's links since the sample before."),
+        Column("utilisation_max", "float", "", "Largest use of a link of the group since the sample before."),
+    ),
+    "telemetry was off, or the run was shorter than its interval",
+)
+
+_REORDERING = Table(
+    "reordering",
+    "data packets of all flows, by how far out of order they arrived",
+    (
+        _count(
+            "distance",
+            "Highest packet number seen in the flow less the packet's own; 0: in order.",
+            "packets",
+            statistics=False,
+        ),
+        _count("packets", "Data packets that arrived with that distance.", "packets", statistics=False),
+    ),
+    "the engine has no packets",
+)
+
+_COUNTERS = Table(
+    "counters",
+    "something that was dropped, rejected, clipped or extrapolated, and how often",
+    (
+        _text("name", "What it happened to, such as `packets_dropped`."),
+        _text("reason", "Why."),
+        _count("count", "How often."),
+    ),
+    "nothing was dropped, rejected, clipped or extrapolated",
+)
+
+TABLES: dict[str, Table] = {
+    table.name: table for table in (_FLOWS, _LINKS, _COLLECTIVES, _GPUS, _SERIES, _REORDERING, _COUNTERS)
+}
+
+# manifest.json: key -> meaning. `program` and `schema` are added by the writer.
+MANIFEST: dict[str, str] = {
+    "program": "Always `spillway`: a directory with such a manifest may be replaced by a later run.",
+    "schema": "Version of these formats.",
+    "name": "Name of the scenario.",
+    "variant": "Name of the variant, or null.",
+    "variants": "Only in the directory above the variants: each one's name, which is its folder, and status.",
+    "seed": "Seed of the run.",
+    "engine": "packet, fluid, reference or ideal.",
+    "policies": "Per decision level the policy's kind and its parameters.",
+    "loads": "The load of each workload with arrivals of a given load, as a fraction; an empty list without.",
+    "fabric": "Kind of the topology, number of hosts, and the names of the switches of each tier.",
+    "versions": "Of the program, of Python and of the libraries that numbers depend on.",
+    "inputs": "SHA-256 digest of the scenario and of every file it read.",
+    "interrupted": "True where the run was interrupted; the tables then hold what was known.",
+}
+
+
+def empty_reason(name: str) -> str:
+    """Why table ``name`` has no rows, where the run has nothing more exact to say."""
+    return TABLES[name].empty
+
+
+def validate(name: str, frame: pd.DataFrame) -> None:
+    """ValueError unless ``frame`` has exactly the columns of table ``name``: order, types, nulls, legal texts."""
+    if name not in TABLES:
+        raise ValueError(f"no table '{name}' is described{nearest(name, TABLES)}")
+    table = TABLES[name]
+    found = [str(column) for column in frame.columns]
+    if found != table.names():
+        raise ValueError(f"table '{name}' has the columns {found}, described are {table.names()}")
+    for column in table:
+        values = frame[column.name]
+        kind = values.dtype.kind
+        right = {"int": kind in "iu", "float": kind == "f", "text": kind in "OT" or str(values.dtype) == "str"}
+        if not right[column.type]:
+            raise ValueError(f"{name}.{column.name} is {values.dtype}, described as {column.type}")
+        if column.type == "float" and bool(np.isinf(values.to_numpy()).any()):
+            raise ValueError(f"{name}.{column.name} is infinite in some row")
+        if not column.null and column.type != "int" and bool(values.isna().any()):
+            raise ValueError(f"{name}.{column.name} is null in some row, which its description does not allow")
+        strange = set(values.unique()) - set(column.values) if column.values else set()
+        if strange:
+            raise ValueError(f"{name}.{column.name} holds {sorted(map(str, strange))}, legal are {list(column.values)}")
+
+
+def markdown(manifest: Mapping[str, str] = MANIFEST) -> str:
+    """The data dictionary."""
+    lines = [
+        "# Results",
+        "",
+        "Made by `python -m models.records`; a test compares every written column with this page.",
+        "",
+        "A run writes one directory: `scenario.yaml` (the effective scenario), `manifest.json`, `summary.json`, one "
+        "Parquet file a table, `plots/*.png` unless `--no-plots`, and `run.json` with every wall-clock fact. All but "
+        "`run.json` and the plots are byte-identical for a seed. With `variants`, each variant has its own such "
+        "directory below OUT, and OUT holds a manifest that lists them and the plots that compare them.",
+        "",
+        "Times count from the start of the run. A number that does not exist is null. K, M, G are decimal.",
+        "",
+        "## summary.json",
+        "",
+        "`schema`, `status`, `reasons`, then an object a table: `count` (rows), `unfinished` (rows that were not "
+        "finished, for flows and collectives), and for every numeric column marked * below `n`, `mean`, `p50`, "
+        "`p95`, `p99`, `max` over the rows where it is not null. Quantiles are linear; `p95` is null below 20 samples, "
+        "`p99` below 100. A table without rows has no file, `count: 0` and a `reason`.",
+        "",
+        "`status` is `completed`; `stopped` (a limit or an interrupt came while finite work was unfinished); "
+        "`stalled` (no progress; `reasons` lists who waits on what); or `saturated` (the backlog kept growing, so the "
+        "means of fct_us and slowdown are null: there is no steady state to claim).",
+        "",
+        "## manifest.json",
+        "",
+        "| key | meaning |",
+        "|---|---|",
+        *(f"| `{key}` | {meaning} |" for key, meaning in manifest.items()),
+    ]
+    for table in TABLES.values():
+        lines += ["", f"## {table.name}", "", f"A row is {table.row}. Without rows: {table.empty}.", ""]
+        lines += ["| column | type | unit | meaning |", "|---|---|---|---|"]
+        for column in table:
+            star = "*" if column.type != "text" and column.statistics else ""
+            kind = column.type + (", may be null" if column.null else "")
+            lines.append(f"| `{column.name}`{star} | {kind} | {column.unit} | {column.meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

@@ -1,0 +1,335 @@
+"""Scenario -> live objects. The only place that wires clock, network, policies, workloads and faults together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from simpy.events import Event
+
+from models import connection_matrix, flow_files, sizes
+from models.errors import InputError, Problem
+from models.ideal import Unloaded
+from models.paths import Routes
+from models.structure import describe, longest_rtt
+from models.topology import Topology
+from models.units import PS_PER_SECOND
+from sim.clock import Clock
+from sim.dispatch.views import PathView
+from sim.flows import Flows
+from sim.network.fluid import FluidNetwork
+from sim.network.ideal import IdealNetwork
+from sim.network.packet import ACK_BYTES, PacketChoice, PacketNetwork, PacketSettings
+from sim.network.protocol import Network
+from sim.network.reference import ReferenceNetwork
+from sim.processes import arrivals, pairs
+from sim.processes.collective import Collectives, CollectiveWorkload, Plan
+from sim.processes.faults import Fault, Faults
+from sim.processes.gpu import Gpus
+from sim.processes.matrix import Matrix, Transfer, Trigger, together
+from sim.rng import Streams
+from sim.scenario.crosscheck import cross_check
+from sim.scenario.fabric import make_topology
+from sim.scenario.load import Loaded
+from sim.scenario.workloads import Cdf, Collective, Constant, Exponential, Fixed, Named, RackSkewed
+from sim.scenario.workloads import Flows as FlowsSpec
+from sim.scenario.workloads import Matrix as MatrixSpec
+from sim.telemetry import Telemetry
+
+_TIERS = {"TOR": 1, "AGG": 2, "CORE": 3}  # htsim's words
+
+
+class Work(Protocol):
+    """A source of work: when it is done, and who waits on what until then."""
+
+    done: Event
+
+    def describe_waiting(self) -> list[str]: ...
+
+
+@dataclass
+class World:
+    """All that a run needs."""
+
+    loaded: Loaded
+    topology: Topology
+    clock: Clock
+    network: Network
+    flows: Flows
+    work: list[Work]  # with an end of its own
+    endless: list[Work]
+    faults: Faults | None
+    telemetry: Telemetry
+    collectives: Collectives
+    gpus: Gpus
+    expected_bytes: int | None  # payload of all work, where it can be told beforehand
+    loads: list[float]  # of workloads that are given one
+
+
+def build(loaded: Loaded) -> World:
+    """InputError where the scenario does not fit its topology."""
+    topology = make_topology(loaded)
+    cross_check(loaded, topology)
+    scenario = loaded.scenario
+    streams = Streams(scenario.seed)
+    broken = _broken_links(loaded, topology)
+    up = np.ones(topology.links, dtype=np.bool_)
+    up[broken] = False
+    routes = Routes(topology, up)
+    network = _network(loaded, topology, routes, streams)
+    clock = Clock(network)
+    view = PathView(topology, routes, streams.key("dispatch/path"), lambda: int(clock.now))
+    choice = loaded.dispatch["path"]
+    policy = choice.policy.module.Policy(_at_once_in_fluid(choice.params, scenario.packets), view)
+    transport = scenario.fabric.transport
+    acks = scenario.packets and transport.kind == "window"
+    unloaded = Unloaded(
+        topology,
+        transport.payload,
+        transport.header,
+        ack=ACK_BYTES if acks else None,
+        efficiency=None if scenario.packets else 1.0,
+    )
+    flows = Flows(clock, network, topology, view, policy, streams.generator("dispatch/path"), unloaded, acks)
+    clock.on_tell = flows.hear
+    if broken:
+        network.set_links(broken, False)
+    collectives, gpus = Collectives(), Gpus()
+    maker = _Maker(loaded, topology, clock, flows, streams, collectives, gpus)
+    for index, item in enumerate(scenario.workload):
+        maker.make(index, item)
+    interval = scenario.telemetry.interval
+    telemetry = Telemetry(
+        clock,
+        network,
+        topology,
+        None if interval == "auto" else interval,
+        list(scenario.telemetry.links),
+        flows.active,
+    )
+    faults = _faults(loaded, topology, clock, network, flows)
+    return World(
+        loaded, topology, clock, network, flows, maker.work, maker.endless, faults, telemetry, collectives, gpus,
+        maker.expected, maker.loads,
+    )  # fmt: skip
+
+
+def _at_once_in_fluid(params: Any, packets: bool) -> Any:
+    """Batch timer and jitter stand for hosts' software; in fluid they are 0 unless the scenario says otherwise."""
+    zero = {name: 0 for name in ("batch_timer", "jitter") if hasattr(params, name) and name not in params.model_fields_set}
+    return params if packets or not zero else params.model_copy(update=zero)
+
+
+def default_window(loaded: Loaded, topology: Topology, routes: Routes) -> NDArray[np.int64]:
+    """[hosts] bytes: a bandwidth-delay product of the longest pair's unloaded RTT, in whole packets, rounded up."""
+    transport = loaded.scenario.fabric.transport
+    wire = transport.payload + transport.header
+    rtt = longest_rtt(routes, wire, ACK_BYTES)
+    packets = [max(1, -(-rtt * rate // (8 * PS_PER_SECOND * wire))) for rate in topology.nic_rate.tolist()]
+    return np.array(packets, dtype=np.int64) * transport.payload
+
+
+def _network(loaded: Loaded, topology: Topology, routes: Routes, streams: Streams) -> Network:
+    scenario = loaded.scenario
+    if scenario.engine == "fluid":
+        return FluidNetwork(topology, routes)
+    if scenario.engine == "ideal":
+        return IdealNetwork(topology, routes)
+    transport, switch = scenario.fabric.transport, scenario.fabric.switch
+    window = np.full(topology.hosts, 2**62, dtype=np.int64)
+    if transport.kind == "window":
+        if transport.window == "auto":
+            window = default_window(loaded, topology, routes)
+        else:
+            window[:] = transport.window
+    settings = PacketSettings(
+        mtu=transport.payload,
+        header=transport.header,
+        acks=transport.kind == "window",
+        go_back_n=transport.recovery == "go_back_n",
+        rto=transport.rto,
+        window=window,
+        buffer=None if switch.buffer == "unlimited" else switch.buffer,
+        kmin=switch.ecn.kmin if switch.ecn else None,
+        kmax=switch.ecn.kmax if switch.ecn else None,
+        pmax=switch.ecn.pmax if switch.ecn else 1.0,
+        key=streams.key("dispatch/packet"),
+    )
+    policy, params = loaded.dispatch["packet"]
+    choice = None
+    if policy.module.pick is not None:
+        memory = policy.module.state(topology, params, streams.key("dispatch/packet/state"))
+        choice = PacketChoice(policy.module.pick, np.ascontiguousarray(memory, dtype=np.int64), policy.module.uses_queues)
+    engine = PacketNetwork if scenario.engine == "packet" else ReferenceNetwork
+    return engine(topology, routes, settings, choice)
+
+
+def _faults(loaded: Loaded, topology: Topology, clock: Clock, network: Network, flows: Flows) -> Faults | None:
+    if not loaded.scenario.events:
+        return None
+    found = []
+    for event in loaded.scenario.events:
+        if event.link is not None:
+            name, links = event.link, topology.find_links(event.link)
+        else:
+            name, node = event.switch, topology.node_index[event.switch]
+            links = tuple(np.flatnonzero((topology.link_src == node) | (topology.link_dst == node)).tolist())
+        found.append(Fault(event.at, name, links, event.set == "up"))
+
+    def converge(up: NDArray[np.bool_]) -> None:
+        routes = Routes(topology, up)
+        network.set_routes(routes)
+        flows.converge(routes)
+
+    return Faults(clock, network, topology.links, found, loaded.scenario.fabric.convergence_delay, converge)
+
+
+def _broken_links(loaded: Loaded, topology: Topology) -> list[int]:
+    """Links that the `failure` lines of a .cm file take away from the beginning; tables know of them."""
+    problems: list[Problem] = []
+    broken: set[int] = set()
+    for item in loaded.scenario.workload:
+        if not isinstance(item, MatrixSpec) or item.file is None:
+            continue
+        file = loaded.beside(item.file)
+        for failure in connection_matrix.read(file).failures:
+            tier = _TIERS[failure.switch_type]
+            nodes = np.flatnonzero(topology.tier == tier)
+            if failure.switch_id >= len(nodes):
+                text = f"the fabric has {len(nodes)} switches of the type {failure.switch_type}"
+                problems.append(Problem(str(file), failure.line, 1, text))
+                continue
+            node = int(nodes[failure.switch_id])
+            leaving = topology.out_link[topology.out_start[node] : topology.out_start[node + 1]]
+            upwards = leaving[topology.tier[topology.link_dst[leaving]] > tier]
+            if failure.link_id >= len(upwards):
+                text = f"switch {topology.node_name[node]} has {len(upwards)} uplinks"
+                problems.append(Problem(str(file), failure.line, 1, text))
+                continue
+            link = int(upwards[failure.link_id])
+            broken |= {link, link ^ 1}
+    if problems:
+        raise InputError(problems)
+    return sorted(broken)
+
+
+class _Maker:
+    """Makes the workloads of a scenario."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        topology: Topology,
+        clock: Clock,
+        flows: Flows,
+        streams: Streams,
+        collectives: Collectives,
+        gpus: Gpus,
+    ) -> None:
+        self.loaded, self.topology, self.clock, self.flows, self.streams = loaded, topology, clock, flows, streams
+        self.collectives, self.gpus = collectives, gpus
+        self.work: list[Work] = []
+        self.endless: list[Work] = []
+        self.expected: int | None = 0
+        self.loads: list[float] = []
+
+    def make(self, index: int, item: Any) -> None:
+        if isinstance(item, Collective):
+            self._collective(index, item)
+        elif isinstance(item, MatrixSpec):
+            self._matrix(index, item)
+        else:
+            self._flows(index, item)
+
+    def _expect(self, size: float | None) -> None:
+        self.expected = None if size is None or self.expected is None else self.expected + int(size)
+
+    def _collective(self, index: int, item: Collective) -> None:
+        policy, params = self.loaded.dispatch["collective"]
+        hosts = list(range(self.topology.hosts)) if item.group == "all" else list(item.group)
+        messages, counts = policy.module.Policy(params).schedule(item.op, len(hosts), item.size)
+        self._expect(item.repeat * sum(message.bytes for message in messages))
+        plan = Plan(messages, counts, len(hosts))
+        work = CollectiveWorkload(
+            self.clock, self.flows, self.gpus, self.collectives, plan, hosts,
+            op=item.op, algorithm=policy.name, size=item.size, repeat=item.repeat, gap=item.gap, root=item.root,
+            name=f"workload.{index}", tag=index,
+        )  # fmt: skip
+        self.work.append(work)
+
+    def _matrix(self, index: int, item: MatrixSpec) -> None:
+        triggers: dict[int, Trigger] = {}
+        if item.file is not None:
+            matrix = connection_matrix.read(self.loaded.beside(item.file))
+            transfers = [
+                Transfer(f.src, f.dst, f.size, f.start or 0, f.trigger, f.send_done_trigger, f.recv_done_trigger)
+                for f in matrix.flows
+            ]
+            triggers = {trigger.id: Trigger(trigger.kind, trigger.count) for trigger in matrix.triggers}
+        else:
+            rng = self.streams.generator(f"matrix/{index}")
+            ends = pairs.pattern(
+                str(item.pattern), self.topology.hosts, rng,
+                by=item.by or 0, senders=item.senders, receivers=item.receivers,
+            )  # fmt: skip
+            transfers = together(ends, int(item.size or 0), item.start)
+        self._expect(sum(transfer.size for transfer in transfers))
+        self.work.append(Matrix(self.clock, self.flows, transfers, triggers, name=f"workload.{index}", tag=index))
+
+    def _flows(self, index: int, item: FlowsSpec) -> None:
+        blocks: Iterator[arrivals.Block]
+        endless = False
+        if item.file is not None:
+            table = flow_files.read(self.loaded.beside(item.file), self.topology)
+            blocks = arrivals.listed_flows(table.start, table.src, table.dst, table.size)
+            self._expect(int(table.size.sum()))
+        else:
+            rng = self.streams.generator(f"arrivals/{index}")
+            distribution = _distribution(item.sizes, self.loaded)
+            gaps = self._gaps(item.arrivals, distribution.mean())
+            listed = getattr(item.arrivals, "gaps", None)
+            endless = item.count is None and item.until is None and listed is None
+            count = item.count if listed is None else min(len(listed), item.count or len(listed))
+            self._expect(None if count is None else count * distribution.mean())
+            blocks = arrivals.draw_flows(
+                rng, gaps, self._pairs(item.pairs, index), distribution, count=item.count, until=item.until
+            )
+        work = arrivals.Arrivals(
+            self.clock, self.flows, blocks, endless=endless, name=f"workload.{index}", tag=index
+        )
+        (self.endless if endless else self.work).append(work)
+
+    def _gaps(self, spec: Any, mean_size: float) -> arrivals.Gaps:
+        if spec.kind == "gaps":
+            return arrivals.EqualGaps(spec.gap) if spec.gap is not None else arrivals.ListedGaps(spec.gaps)
+        if spec.rate is not None:
+            return arrivals.PoissonGaps(float(PS_PER_SECOND / spec.rate))
+        capacity = int(self.topology.nic_rate.sum())
+        if spec.load_of == "bisection":
+            capacity = describe(self.topology).bisection
+        self.loads.append(spec.load)
+        return arrivals.PoissonGaps(arrivals.poisson_gap(spec.load, capacity, mean_size))
+
+    def _pairs(self, spec: Any, index: int) -> pairs.Pairs:
+        topology = self.topology
+        if isinstance(spec, Fixed):
+            return pairs.Fixed(topology.node_index[spec.src], topology.node_index[spec.dst])
+        if isinstance(spec, RackSkewed):
+            return pairs.RackSkewed(topology.edge_of_host.tolist(), spec.local)
+        if spec.kind == "permutation":
+            return pairs.Permutation(topology.hosts, self.streams.generator(f"pairs/{index}"))
+        return pairs.Uniform(topology.hosts)
+
+
+def _distribution(spec: Any, loaded: Loaded) -> sizes.SizeDistribution:
+    if isinstance(spec, Named):
+        return sizes.named(spec.name)
+    if isinstance(spec, Constant):
+        return sizes.Constant(spec.size)
+    if isinstance(spec, Exponential):
+        return sizes.Exponential(spec.mean)
+    assert isinstance(spec, Cdf)
+    return sizes.read_cdf(loaded.beside(spec.file))

@@ -1,0 +1,265 @@
+"""The keeper of a run's flows: asks for their paths, cuts them into streams, and notes what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from models.ideal import Unloaded
+from models.paths import Routes
+from models.topology import Topology
+from sim.clock import Clock
+from sim.dispatch.api import Flow, Piece
+from sim.dispatch.views import PathView
+from sim.network.protocol import DELIVERED, ENDED, Network, Stream, Tell
+
+Callback = Callable[[], None]
+
+
+class _Open:
+    """A flow under way."""
+
+    __slots__ = ("ends_left", "flow", "left", "lost", "on_delivered", "on_end", "pieces", "streams", "unacked")
+
+    def __init__(self, flow: Flow, on_delivered: Callback | None, on_end: Callback | None) -> None:
+        self.flow = flow
+        self.on_delivered, self.on_end = on_delivered, on_end
+        self.pieces: list[Piece] = []
+        self.streams: list[int] = []
+        self.left = self.unacked = self.ends_left = 0
+        self.lost = False
+
+
+class Flows:
+    """All flows of a run, in columns; row i is flow i."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        network: Network,
+        topology: Topology,
+        view: PathView,
+        policy: Any,
+        rng: np.random.Generator,
+        unloaded: Unloaded,
+        acks: bool,
+    ) -> None:
+        self._acks = acks
+        self._clock, self._network, self._topology = clock, network, topology
+        self._view, self._policy, self._rng, self._unloaded = view, policy, rng, unloaded
+        self._asks = hasattr(policy, "on_timeout")
+        self._batches: dict[int, list[Flow]] = {}  # flows that wait for their host's batch timer
+        self._open: dict[int, _Open] = {}
+        self._piece_of: dict[int, tuple[_Open, int]] = {}  # stream -> flow and number of the piece
+        self._next_stream = 0
+        names = topology.node_name
+        self._from = [names[node] for node in topology.link_src.tolist()]  # parts of paths' names, by link
+        self._to = [f">{names[node]}" for node in topology.link_dst.tolist()]
+        self.rejected: dict[str, int] = {}  # reason -> flows
+        self.flow: list[Flow] = []
+        self.delivered: list[int] = []  # ps, -1 if not
+        self.end: list[int] = []
+        self.ideal: list[int] = []
+        self.path: list[str | None] = []
+        self.retransmitted: list[int] = []
+        self.reordered: list[int] = []
+        self.status: list[str] = []
+
+    # -- starting
+
+    def send(
+        self,
+        src: int,
+        dst: int,
+        size: int,
+        on_delivered: Callback | None = None,
+        tag: int = 0,
+        on_end: Callback | None = None,
+    ) -> int:
+        """Starts a flow now; ``on_delivered`` is called when its last byte arrives, ``on_end`` at the last ACK."""
+        flow = self._note(src, dst, size, on_delivered, on_end)
+        self._gather([flow])
+        return flow.id
+
+    def send_many(
+        self, src: int, dsts: list[int], sizes: list[int], callbacks: list[Callback], tag: int = 0
+    ) -> list[int]:
+        """Starts flows from one host now, in this order."""
+        flows = [
+            self._note(src, dst, size, callback, None)
+            for dst, size, callback in zip(dsts, sizes, callbacks, strict=True)
+        ]
+        self._gather(flows)
+        return [flow.id for flow in flows]
+
+    def _note(self, src: int, dst: int, size: int, on_delivered: Callback | None, on_end: Callback | None) -> Flow:
+        flow = Flow(len(self.flow), src, dst, size, self._clock.now)
+        self.flow.append(flow)
+        self.delivered.append(-1)
+        self.end.append(-1)
+        self.ideal.append(-1)
+        self.path.append(None)
+        self.retransmitted.append(0)
+        self.reordered.append(0)
+        self.status.append("unfinished")
+        self._open[flow.id] = _Open(flow, on_delivered, on_end)
+        return flow
+
+    def _gather(self, flows: list[Flow]) -> None:
+        """Asks the policy now, or when the host's batch timer runs out."""
+        if self._policy.batch_timer == 0:
+            self._assign(flows)
+            return
+        at_once = getattr(self._policy, "at_once", None)
+        now: list[Flow] = []
+        later: list[Flow] = []
+        for flow in flows:
+            (now if at_once is not None and at_once(flow) else later).append(flow)
+        if now:
+            self._assign(now)
+        if later:
+            src = later[0].src
+            if src not in self._batches:
+                self._batches[src] = []
+                self._clock.at(self._clock.now + self._policy.batch_timer, lambda: self._assign(self._batches.pop(src)))
+            self._batches[src].extend(later)
+
+    def _assign(self, flows: list[Flow]) -> None:
+        jitter = self._policy.jitter
+        for flow, pieces in zip(flows, self._policy.assign(flows, self._rng), strict=True):
+            routes = self._view.routes
+            if any(path == () if path is not None else not routes.count(flow.src, flow.dst) for _, path in pieces):
+                self._reject(flow, "unreachable")
+                continue
+            opened = self._open[flow.id]
+            opened.pieces = list(pieces)
+            opened.left = opened.unacked = opened.ends_left = len(pieces)
+            self._describe(flow, opened.pieces)
+            self._view.added(pieces)
+            weight = 1.0 / len(pieces)
+            for number, piece in enumerate(pieces):
+                stream = Stream(
+                    self._next_stream, flow.src, flow.dst, piece.bytes, piece.path, weight, None,
+                    opened.on_delivered is not None, self._asks and piece.path is not None,
+                    self._acks and opened.on_end is not None,
+                )  # fmt: skip
+                self._next_stream += 1
+                opened.streams.append(stream.id)
+                self._piece_of[stream.id] = (opened, number)
+                if jitter:
+                    self._start_after(int(self._rng.integers(jitter + 1)), stream)
+                else:
+                    self._network.add(stream)
+
+    def _start_after(self, delay: int, stream: Stream) -> None:
+        self._clock.at(self._clock.now + delay, lambda: self._network.add(stream))
+
+    def _reject(self, flow: Flow, reason: str) -> None:
+        self.status[flow.id] = "rejected"
+        self.rejected[reason] = self.rejected.get(reason, 0) + 1
+        del self._open[flow.id]
+
+    def _describe(self, flow: Flow, pieces: list[Piece]) -> None:
+        """The path column and the unloaded time, under the tables of this moment."""
+        routes = self._view.routes
+        if len(pieces) == 1:
+            path = pieces[0].path
+            if path is None:
+                self.path[flow.id] = f"spray:{routes.count(flow.src, flow.dst)}"
+                self.ideal[flow.id] = self._unloaded.spread(routes, flow.src, flow.dst, flow.bytes)
+            else:
+                self.path[flow.id] = self._name(path)
+                self.ideal[flow.id] = self._unloaded.over_path(flow.bytes, path)
+            return
+        paths = [piece.path for piece in pieces if piece.path is not None]
+        self.path[flow.id] = " ".join(self._name(path) for path in paths)
+        nic = int(self._topology.nic_rate[flow.src])
+        # pieces share at most what the pair's equal-cost paths carry; each path alone is a lower bound of that
+        rate = min(nic, max(routes.max_flow(flow.src, flow.dst), 1))
+        self.ideal[flow.id] = self._unloaded.over_pieces([piece.bytes for piece in pieces], paths, rate)
+
+    def _name(self, path: tuple[int, ...]) -> str:
+        return self._from[path[0]] + "".join([self._to[link] for link in path])
+
+    # -- what the network says
+
+    def hear(self, tells: Iterable[Tell]) -> None:
+        """Deliveries and timeouts of one instant."""
+        now = self._clock.now
+        for kind, stream in tells:
+            opened, number = self._piece_of[stream]
+            if kind == DELIVERED:
+                opened.left -= 1
+                if opened.left == 0:
+                    self.delivered[opened.flow.id] = now
+                    if opened.on_delivered is not None:
+                        opened.on_delivered()
+                    if opened.on_end is not None and not self._acks:
+                        opened.on_end()
+            elif kind == ENDED:
+                opened.unacked -= 1
+                if opened.unacked == 0 and opened.on_end is not None:
+                    opened.on_end()
+            else:
+                path = opened.pieces[number].path
+                assert path is not None
+                self._move(opened, number, self._policy.on_timeout(opened.flow, path, self._rng))
+
+    def _move(self, opened: _Open, number: int, path: tuple[int, ...] | None) -> None:
+        piece = opened.pieces[number]
+        if path != piece.path:
+            self._view.removed([piece])
+            opened.pieces[number] = Piece(piece.bytes, path)
+            self._view.added([opened.pieces[number]])
+        self._network.reroute(opened.streams[number], path)
+
+    def collect(self) -> None:
+        """Books the streams that ended since the last call."""
+        for done in self._network.finished():
+            opened, number = self._piece_of.pop(done.stream)
+            ident = opened.flow.id
+            self.retransmitted[ident] += done.retransmitted
+            self.reordered[ident] += done.reordered
+            self._view.removed([opened.pieces[number]])
+            opened.ends_left -= 1
+            if done.lost:
+                opened.lost = True
+            self.delivered[ident] = max(self.delivered[ident], done.delivered)
+            self.end[ident] = max(self.end[ident], done.end)
+            if opened.ends_left == 0:
+                if opened.lost:
+                    self.delivered[ident] = self.end[ident] = -1
+                else:
+                    self.status[ident] = "finished"
+                del self._open[ident]
+
+    def converge(self, routes: Routes) -> None:
+        """Tables have changed: flows of policies that leave it to routing move off links that tables believe down."""
+        self._view.routes = routes
+        if not self._policy.reroutes:
+            return
+        up = routes.up
+        for opened in list(self._open.values()):
+            for number, stream in enumerate(opened.streams):
+                path = opened.pieces[number].path
+                if stream in self._piece_of and path is not None and not all(up[link] for link in path):
+                    piece = Flow(opened.flow.id, *opened.flow[1:3], opened.pieces[number].bytes, opened.flow.start)
+                    new = self._policy.assign([piece], self._rng)[0][0].path
+                    if new:
+                        self._move(opened, number, new)
+
+    def active(self) -> int:
+        """Flows that have started and not ended."""
+        return len(self._open)
+
+    def settle(self) -> None:
+        """At the end of a run: a flow of several pieces that is not wholly delivered is not delivered."""
+        for ident, opened in self._open.items():
+            self.end[ident] = -1
+            if opened.left:
+                self.delivered[ident] = -1
+
+    def unreachable(self) -> list[str]:
+        return [f"{count} flows rejected: {reason}" for reason, count in sorted(self.rejected.items())]

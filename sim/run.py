@@ -1,0 +1,325 @@
+"""One scenario -> one result directory; a scenario with variants -> one directory each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import sys
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from simpy.events import Event
+
+from models.records import STATUSES
+from sim.build import World, build
+from sim.network.protocol import INFINITY
+from sim.progress import Progress
+from sim.record import fabric_facts, frame, microseconds, write_run, write_variants
+from sim.scenario.load import Loaded
+from sim.scenario.show import text_of
+
+PROGRAM_VERSION = "0.1.0"
+_LIBRARIES = ("numba", "numpy", "pandas", "pyarrow", "scipy", "simpy")
+_LISTED = 12  # reasons that are listed one by one
+_PS_PER_US = 1_000_000
+
+
+@dataclass
+class Outcome:
+    """How the runs ended: status by variant (one entry, "", without variants), and the exit code."""
+
+    status: dict[str, str] = field(default_factory=dict)
+    interrupted: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        if self.interrupted:
+            return 130
+        return 3 if any(status in {"stopped", "stalled"} for status in self.status.values()) else 0
+
+
+class BrokenInvariantError(RuntimeError):
+    """A run broke a law that every run must keep: a fault of the program, not of the input."""
+
+
+def run_all(loaded: Sequence[Loaded], folder: Path, quiet: bool = False) -> Outcome:
+    """Runs every variant into ``folder``. Results so far are written when interrupted."""
+    outcome = Outcome()
+    worlds = [build(one) for one in loaded]  # all that is wrong is said before anything runs
+    many = loaded[0].variant is not None
+    for world in worlds:
+        name = world.loaded.variant or ""
+        target = folder / name if many else folder
+        target.mkdir(exist_ok=True)
+        with Progress(world, quiet, f"{world.loaded.scenario.name} {name}".strip()) as progress:
+            outcome.status[name] = run_one(world, target, progress)
+        outcome.interrupted = progress.interrupted
+        if many:
+            one = world.loaded
+            head = {**_manifest(world), "variant": None, "policies": {}, "loads": []}
+            write_variants(folder, outcome.status, effective=text_of(one.effective), manifest=head)
+        if outcome.interrupted:
+            break
+    return outcome
+
+
+def run_one(world: World, folder: Path, progress: Progress) -> str:
+    """Runs and writes one world; returns its status."""
+    started, cpu = time.perf_counter(), time.process_time()
+    status, reasons = _run(world, progress)
+    world.flows.settle()
+    tables = _tables(world)
+    broken = _invariants(world)
+    if broken:
+        raise BrokenInvariantError("; ".join(broken))
+    wall = {
+        "wall_s": time.perf_counter() - started,
+        "cpu_s": time.process_time() - cpu,
+        "simulated_us": world.clock.now / _PS_PER_US,
+        "host": platform.node(),
+        "finished_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+    write_run(
+        folder,
+        effective=text_of(world.loaded.effective),
+        manifest=_manifest(world),
+        tables=tables,
+        status=status,
+        reasons=reasons,
+        empty=_why_empty(world),
+        wall=wall,
+    )
+    return status
+
+
+def _run(world: World, progress: Progress) -> tuple[str, list[str]]:
+    """Carries the clock until the work is done, a limit comes, or nothing moves any more."""
+    clock, scenario = world.clock, world.loaded.scenario
+    limit = clock.event()
+    if scenario.stop.time is not None:
+        # after everything else of that instant
+        clock.at(scenario.stop.time, limit.succeed, priority=10)
+    stalled = clock.event()
+    clock.process(_watch(world, stalled))
+    done = clock.all_of([work.done for work in world.work])
+    drained = clock.event()
+    if world.work and not world.endless:
+        clock.process(_drain(world, done, drained))
+    end = clock.any_of([limit, stalled, drained])
+    try:
+        clock.run(until=end)
+    except KeyboardInterrupt:
+        progress.interrupted = True
+    world.flows.collect()
+    waiting = [line for work in world.work for line in work.describe_waiting()]
+    lost = [line for line in world.flows.unreachable()]
+    if progress.interrupted:
+        return "stopped", ["interrupted", *waiting[:_LISTED], *lost]
+    if stalled.triggered:
+        return "stalled", ["nothing moves any more", *_listed(waiting), *lost]
+    if not drained.triggered and world.work and not done.triggered:
+        return "stopped", [f"stop.time came while work was unfinished", *_listed(waiting), *lost]
+    if _saturated(world):
+        return "saturated", ["the backlog kept growing: no steady-state mean is claimed", *lost]
+    return "completed", lost
+
+
+def _listed(lines: list[str]) -> list[str]:
+    return lines if len(lines) <= _LISTED else [*lines[:_LISTED], f"and {len(lines) - _LISTED} more"]
+
+
+def _drain(world: World, done: Event, drained: Event) -> Generator[Event, Any, None]:
+    """When all work is done, the last ACKs still come home; flows that nobody waits for still end."""
+    yield done
+    step = 1_000_000
+    while world.network.active():
+        yield world.clock.timeout(step)
+        step = min(2 * step, 10**12)
+    drained.succeed()
+
+
+def _watch(world: World, stalled: Event) -> Generator[Event, Any, None]:
+    """The watchdog. Housekeeping (this process, telemetry, the limit, a drain) does not count as something planned."""
+    clock, network = world.clock, world.network
+    patience = world.loaded.scenario.stop.stall
+    seen = -1
+    while True:
+        yield clock.timeout(patience)
+        planned = len(clock._queue) - 1 - (world.loaded.scenario.stop.time is not None)
+        asleep = network.next_time() == INFINITY
+        moved = network.delivered_bytes() + len(world.flows.flow)
+        only_timers = moved == seen and world.loaded.scenario.packets
+        if planned <= 0 and (asleep or only_timers):
+            stalled.succeed()
+            return
+        seen = moved
+
+
+def _saturated(world: World) -> bool:
+    """Whether an open loop offered more than the fabric took."""
+    if not world.loads and not world.endless:
+        return False
+    last = max((flow.start for flow in world.flows.flow[-1:]), default=0)
+    return world.telemetry.backlog_grew(last)
+
+
+def _invariants(world: World) -> list[str]:
+    """What must hold in every run; an empty list if it does."""
+    flows = world.flows
+    broken = world.network.check(int(world.clock.now))
+    early = [
+        flow.id
+        for flow, end, ideal in zip(flows.flow, flows.end, flows.ideal, strict=True)
+        if end >= 0 and end - flow.start < ideal
+    ]
+    # a flow that was moved to another path has an ideal of its first one
+    if early and world.faults is None:
+        broken.append(f"{len(early)} flows ended before their unloaded time, such as flow {early[0]}")
+    open_flows = flows.status.count("unfinished")
+    if open_flows < flows.active():
+        broken.append(f"{flows.active()} flows are under way, but only {open_flows} are listed as unfinished")
+    return broken
+
+
+def _tables(world: World) -> dict[str, Any]:
+    tables = {"flows": _flows_table(world), "links": _links_table(world)}
+    rows = world.collectives.rows
+    if rows:
+        size, ranks = np.array([row.bytes for row in rows]), np.array([row.ranks for row in rows])
+        took = microseconds(np.array([row.time for row in rows]))
+        factor = np.array([_bus_factor(row.op, row.ranks) for row in rows])
+        tables["collectives"] = frame(
+            "collectives",
+            {
+                "id": [row.id for row in rows],
+                "op": [row.op for row in rows],
+                "algorithm": [row.algorithm for row in rows],
+                "ranks": ranks,
+                "bytes": size,
+                "start_us": microseconds(np.array([row.start for row in rows])),
+                "time_us": took,
+                "algbw_gbytes": size / took / 1e3,
+                "busbw_gbytes": size / took / 1e3 * factor,
+            },
+        )
+        gpus = np.array(world.gpus.rows(int(world.clock.now)), dtype=np.int64).reshape(-1, 3)
+        columns = {"gpu": gpus[:, 0], "busy_us": gpus[:, 1] / _PS_PER_US, "wait_us": gpus[:, 2] / _PS_PER_US}
+        tables["gpus"] = frame("gpus", columns)
+    series = world.telemetry.columns()
+    if series:
+        tables["series"] = frame("series", series)
+    late = world.network.reordering()
+    if len(late):
+        late = late.copy()
+        distances = np.flatnonzero(late)
+        if len(distances):
+            tables["reordering"] = frame("reordering", {"distance": distances, "packets": late[distances]})
+    counters = dict(world.network.counters())
+    counters |= {("flows rejected", reason): count for reason, count in world.flows.rejected.items()}
+    if counters:
+        rows_of = sorted(counters.items())
+        columns = {
+            "name": [name for (name, _), _ in rows_of],
+            "reason": [reason for (_, reason), _ in rows_of],
+            "count": [count for _, count in rows_of],
+        }
+        tables["counters"] = frame("counters", columns)
+    return tables
+
+
+def _bus_factor(op: str, ranks: int) -> float:
+    """Bus over algorithm bandwidth, as in nccl-tests."""
+    if op == "all_reduce":
+        return 2 * (ranks - 1) / ranks
+    return 1.0 if op == "broadcast" else (ranks - 1) / ranks
+
+
+def _flows_table(world: World) -> Any:
+    flows, names = world.flows, world.topology.node_name
+    start = np.array([flow.start for flow in flows.flow], dtype=np.int64)
+    end, ideal = np.array(flows.end, dtype=np.int64), np.array(flows.ideal, dtype=np.int64)
+    took = np.where(end < 0, -1, end - start)
+    fct, alone = microseconds(took), microseconds(ideal)
+    return frame(
+        "flows",
+        {
+            "id": np.arange(len(start)),
+            "src": [names[flow.src] for flow in flows.flow],
+            "dst": [names[flow.dst] for flow in flows.flow],
+            "bytes": [flow.bytes for flow in flows.flow],
+            "start_us": microseconds(start),
+            "delivered_us": microseconds(np.array(flows.delivered, dtype=np.int64)),
+            "end_us": microseconds(end),
+            "fct_us": fct,
+            "ideal_us": alone,
+            "slowdown": fct / alone,
+            "path": flows.path,
+            "retransmitted": flows.retransmitted,
+            "reordered": flows.reordered,
+            "status": flows.status,
+        },
+    )
+
+
+def _links_table(world: World) -> Any:
+    topology, now = world.topology, int(world.clock.now)
+    totals = world.network.link_totals(now)
+    seconds = max(now, 1) / 1e12
+    names = topology.node_name
+    return frame(
+        "links",
+        {
+            "link": topology.link_name,
+            "src": [names[node] for node in topology.link_src.tolist()],
+            "dst": [names[node] for node in topology.link_dst.tolist()],
+            "rate_gbps": topology.link_rate / 1e9,
+            "bytes": totals["bytes"],
+            "packets": totals["packets"],
+            "utilisation": totals["bytes"] * 8.0 / (topology.link_rate * seconds),
+            "queue_max_bytes": totals["queue_max_bytes"],
+            "marked": totals["marked"],
+            "dropped": totals["dropped"],
+            "trimmed": totals["trimmed"],
+            "paused_us": totals["paused_ps"] / _PS_PER_US,
+        },
+    )
+
+
+def _why_empty(world: World) -> dict[str, str]:
+    if not world.loaded.scenario.packets:
+        return {"reordering": f"the engine {world.loaded.scenario.engine} has no packets"}
+    return {"reordering": "no data packet arrived"}
+
+
+def _manifest(world: World) -> dict[str, Any]:
+    loaded = world.loaded
+    scenario = loaded.scenario
+    inputs = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in loaded.inputs}
+    versions = {"spillway": PROGRAM_VERSION, "python": ".".join(map(str, sys.version_info[:3]))}
+    versions |= {name: version(name) for name in _LIBRARIES}
+    policies = {
+        level: {"kind": choice.policy.name, **json.loads(choice.params.model_dump_json())}
+        for level, choice in loaded.dispatch.items()
+    }
+    return {
+        "name": scenario.name,
+        "variant": loaded.variant,
+        "seed": scenario.seed,
+        "engine": scenario.engine,
+        "policies": policies,
+        "loads": world.loads,
+        "fabric": fabric_facts(world.topology),
+        "versions": versions,
+        "inputs": inputs,
+    }
+
+
+def worst(statuses: Sequence[str]) -> str:
+    """The worst of several statuses."""
+    return max(statuses, key=STATUSES.index)
