@@ -69,16 +69,15 @@ class Unloaded:
 
     def over_path(self, size: int, path: Path) -> int:
         """One piece on one path."""
+        if self._efficiency is not None:
+            rates, delays = self._rate, self._delay
+            return sum([delays[link] for link in path]) + self._drain(size, min([rates[link] for link in path]))
         profile = self._profile(path)
         back = self._back(path)
         key = (size, profile, back)
         known = self._known.get(key)
         if known is None:
-            if self._efficiency is None:
-                known = pipeline_ps(size, self._mtu, self._header, profile) + back
-            else:
-                known = sum(delay for _, delay in profile) + self._drain(size, min(rate for rate, _ in profile))
-            self._known[key] = known
+            known = self._known[key] = pipeline_ps(size, self._mtu, self._header, profile) + back
         return known
 
     def _drain(self, size: int, rate: int) -> int:

@@ -49,13 +49,16 @@ def _cache_folder() -> str:
 numba.config.CACHE_DIR = _cache_folder()
 
 
-def njit(*signature: Any, internal: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def njit(
+    *signature: Any, internal: bool = False, inline: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """``numba.njit`` with our settings: cached on disk, no fastmath (results must be the same everywhere).
 
-    ``internal``: called from compiled code only, so it needs no door from Python and compiles faster.
+    ``internal``: called from compiled code only, so it needs no door from Python and compiles faster. ``inline``: such
+    a function becomes part of its callers.
     """
-    doors = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True} if internal else {}
+    doors = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True} if internal or inline else {}
     decorator: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.njit(
-        *signature, cache=True, nogil=True, error_model="numpy", **doors
+        *signature, cache=True, nogil=True, error_model="numpy", forceinline=inline, **doors
     )
     return decorator

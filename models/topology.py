@@ -51,7 +51,10 @@ class Topology:
             # parallel cables keep their #i; a cable with a name of its own keeps it on both directions
             plain = f"{self.node_name[a]}-{self.node_name[b]}"
             tail = label[len(plain) :] if label.startswith(plain) else f"#{label}"
-            names += [f"{self.node_name[a]}->{self.node_name[b]}{tail}", f"{self.node_name[b]}->{self.node_name[a]}{tail}"]
+            names += [
+                f"{self.node_name[a]}->{self.node_name[b]}{tail}",
+                f"{self.node_name[b]}->{self.node_name[a]}{tail}",
+            ]
         return names
 
     @cached_property
@@ -62,7 +65,7 @@ class Topology:
             a, b = self.node_name[self.link_src[2 * cable]], self.node_name[self.link_dst[2 * cable]]
             plain = f"{a}-{b}"
             if label.startswith(plain):  # the same cable named from its other end
-                table[f"{b}-{a}{label[len(plain):]}"] = (2 * cable, 2 * cable + 1)
+                table[f"{b}-{a}{label[len(plain) :]}"] = (2 * cable, 2 * cable + 1)
         for link, label in enumerate(self.link_name):
             table[label] = (link,)
         return table
@@ -121,7 +124,9 @@ class TopologyBuilder:
         self._cables.append((a, b, rate, delay, back_rate, back_delay, name))
 
     def freeze(self, tier_name: dict[int, str] | None = None) -> Topology:
-        order = [n for n, (host, _) in self._nodes.items() if host] + [n for n, (host, _) in self._nodes.items() if not host]
+        order = [n for n, (host, _) in self._nodes.items() if host] + [
+            n for n, (host, _) in self._nodes.items() if not host
+        ]
         index = {name: i for i, name in enumerate(order)}
         total: dict[tuple[str, str], int] = {}
         for a, b, *_ in self._cables:

@@ -22,7 +22,9 @@ _PREFIX |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _SIZE = {f"{p}B": Fraction(f) for p, f in _PREFIX.items()} | {f"{p}b": Fraction(f, 8) for p, f in _PREFIX.items()}
 _RATE = {f"{p}bps": Fraction(f) for p, f in _PREFIX.items()}
 _RATE |= {f"{p}b/s": Fraction(f) for p, f in _PREFIX.items()}
-_RATE |= {f"{p}B/s": Fraction(8 * f) for p, f in _PREFIX.items()} | {f"{p}Bps": Fraction(8 * f) for p, f in _PREFIX.items()}
+_RATE |= {f"{p}B/s": Fraction(8 * f) for p, f in _PREFIX.items()} | {
+    f"{p}Bps": Fraction(8 * f) for p, f in _PREFIX.items()
+}
 _TABLES: dict[str, dict[str, Fraction]] = {
     "time": {unit: Fraction(factor) for unit, factor in _TIME.items()},
     "size": _SIZE,
@@ -73,7 +75,11 @@ def _wrong_unit(text: str, unit: str, dimension: str) -> str:
 
 def parse_frequency(text: object) -> Fraction:
     """Events per second: '10/s', '2/ms', '5/us'."""
-    match = re.match(r"^\s*([\d.]+(?:[eE][+-]?\d{1,2})?)\s*/\s*(ps|ns|us|ms|s|min|h)\s*$", text) if isinstance(text, str) else None
+    match = (
+        re.match(r"^\s*([\d.]+(?:[eE][+-]?\d{1,2})?)\s*/\s*(ps|ns|us|ms|s|min|h)\s*$", text)
+        if isinstance(text, str)
+        else None
+    )
     if match is None:
         raise ValueError(f"'{text}' is not a frequency; write one such as 10/s")
     try:

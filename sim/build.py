@@ -18,21 +18,18 @@ from models.structure import describe, longest_rtt
 from models.topology import Topology
 from models.units import PS_PER_SECOND
 from sim.clock import Clock
+from sim.dispatch.path import spray
 from sim.dispatch.views import PathView
 from sim.flows import Flows
-from sim.network.fluid import FluidNetwork
-from sim.network.ideal import IdealNetwork
-from sim.network.packet import ACK_BYTES, PacketChoice, PacketNetwork, PacketSettings
 from sim.network.protocol import Network
-from sim.network.reference import ReferenceNetwork
+from sim.network.settings import ACK_BYTES, PacketChoice, PacketSettings
 from sim.processes import arrivals, pairs
 from sim.processes.collective import Collectives, CollectiveWorkload, Plan
 from sim.processes.faults import Fault, Faults
 from sim.processes.gpu import Gpus
 from sim.processes.matrix import Matrix, Transfer, Trigger, together
 from sim.rng import Streams
-from sim.scenario.crosscheck import cross_check
-from sim.scenario.fabric import make_topology
+from sim.scenario.fabric import prepare
 from sim.scenario.load import Loaded
 from sim.scenario.workloads import Cdf, Collective, Constant, Exponential, Fixed, Named, RackSkewed
 from sim.scenario.workloads import Flows as FlowsSpec
@@ -71,8 +68,7 @@ class World:
 
 def build(loaded: Loaded) -> World:
     """InputError where the scenario does not fit its topology."""
-    topology = make_topology(loaded)
-    cross_check(loaded, topology)
+    topology = loaded.built[0] if loaded.built else prepare([loaded])[0]
     scenario = loaded.scenario
     streams = Streams(scenario.seed)
     broken = _broken_links(loaded, topology)
@@ -83,7 +79,11 @@ def build(loaded: Loaded) -> World:
     clock = Clock(network)
     view = PathView(topology, routes, streams.key("dispatch/path"), lambda: int(clock.now))
     choice = loaded.dispatch["path"]
-    policy = choice.policy.module.Policy(_at_once_in_fluid(choice.params, scenario.packets), view)
+    if scenario.packets and loaded.dispatch["packet"].policy.module.pick is not None:
+        # packets choose their ports hop by hop among all equal-cost paths, whatever path a hash would give their flow
+        policy: Any = spray.Policy(spray.Params(), view)
+    else:
+        policy = choice.policy.module.Policy(choice.params, view)
     transport = scenario.fabric.transport
     acks = scenario.packets and transport.kind == "window"
     unloaded = Unloaded(
@@ -117,12 +117,6 @@ def build(loaded: Loaded) -> World:
     )  # fmt: skip
 
 
-def _at_once_in_fluid(params: Any, packets: bool) -> Any:
-    """Batch timer and jitter stand for hosts' software; in fluid they are 0 unless the scenario says otherwise."""
-    zero = {name: 0 for name in ("batch_timer", "jitter") if hasattr(params, name) and name not in params.model_fields_set}
-    return params if packets or not zero else params.model_copy(update=zero)
-
-
 def default_window(loaded: Loaded, topology: Topology, routes: Routes) -> NDArray[np.int64]:
     """[hosts] bytes: a bandwidth-delay product of the longest pair's unloaded RTT, in whole packets, rounded up."""
     transport = loaded.scenario.fabric.transport
@@ -133,10 +127,15 @@ def default_window(loaded: Loaded, topology: Topology, routes: Routes) -> NDArra
 
 
 def _network(loaded: Loaded, topology: Topology, routes: Routes, streams: Streams) -> Network:
+    """The engine. Imported only when it is chosen: each compiles its own kernels."""
     scenario = loaded.scenario
     if scenario.engine == "fluid":
+        from sim.network.fluid import FluidNetwork
+
         return FluidNetwork(topology, routes)
     if scenario.engine == "ideal":
+        from sim.network.ideal import IdealNetwork
+
         return IdealNetwork(topology, routes)
     transport, switch = scenario.fabric.transport, scenario.fabric.switch
     window = np.full(topology.hosts, 2**62, dtype=np.int64)
@@ -162,9 +161,15 @@ def _network(loaded: Loaded, topology: Topology, routes: Routes, streams: Stream
     choice = None
     if policy.module.pick is not None:
         memory = policy.module.state(topology, params, streams.key("dispatch/packet/state"))
-        choice = PacketChoice(policy.module.pick, np.ascontiguousarray(memory, dtype=np.int64), policy.module.uses_queues)
-    engine = PacketNetwork if scenario.engine == "packet" else ReferenceNetwork
-    return engine(topology, routes, settings, choice)
+        memory = np.ascontiguousarray(memory, dtype=np.int64)
+        choice = PacketChoice(policy.module.pick, memory, policy.module.uses_queues)
+    if scenario.engine == "reference":
+        from sim.network.reference import ReferenceNetwork
+
+        return ReferenceNetwork(topology, routes, settings, choice)
+    from sim.network.packet import PacketNetwork
+
+    return PacketNetwork(topology, routes, settings, choice)
 
 
 def _faults(loaded: Loaded, topology: Topology, clock: Clock, network: Network, flows: Flows) -> Faults | None:
@@ -297,9 +302,7 @@ class _Maker:
             blocks = arrivals.draw_flows(
                 rng, gaps, self._pairs(item.pairs, index), distribution, count=item.count, until=item.until
             )
-        work = arrivals.Arrivals(
-            self.clock, self.flows, blocks, endless=endless, name=f"workload.{index}", tag=index
-        )
+        work = arrivals.Arrivals(self.clock, self.flows, blocks, endless=endless, name=f"workload.{index}", tag=index)
         (self.endless if endless else self.work).append(work)
 
     def _gaps(self, spec: Any, mean_size: float) -> arrivals.Gaps:

@@ -13,7 +13,7 @@ from models.topology import Topology
 from sim.clock import Clock
 from sim.dispatch.api import Flow, Piece
 from sim.dispatch.views import PathView
-from sim.network.protocol import DELIVERED, ENDED, Network, Stream, Tell
+from sim.network.protocol import DELIVERED, ENDED, INFINITY, Done, Network, Stream, Tell
 
 Callback = Callable[[], None]
 
@@ -54,6 +54,7 @@ class Flows:
         self._open: dict[int, _Open] = {}
         self._piece_of: dict[int, tuple[_Open, int]] = {}  # stream -> flow and number of the piece
         self._next_stream = 0
+        self._ended: list[Done] = []  # ended, but not yet booked
         names = topology.node_name
         self._from = [names[node] for node in topology.link_src.tolist()]  # parts of paths' names, by link
         self._to = [f">{names[node]}" for node in topology.link_dst.tolist()]
@@ -128,6 +129,7 @@ class Flows:
 
     def _assign(self, flows: list[Flow]) -> None:
         jitter = self._policy.jitter
+        self._book(self._clock.now)
         for flow, pieces in zip(flows, self._policy.assign(flows, self._rng), strict=True):
             routes = self._view.routes
             if any(path == () if path is not None else not routes.count(flow.src, flow.dst) for _, path in pieces):
@@ -149,12 +151,17 @@ class Flows:
                 opened.streams.append(stream.id)
                 self._piece_of[stream.id] = (opened, number)
                 if jitter:
-                    self._start_after(int(self._rng.integers(jitter + 1)), stream)
+                    self._start_after(int(self._rng.integers(jitter + 1)), stream, opened, number)
                 else:
                     self._network.add(stream)
 
-    def _start_after(self, delay: int, stream: Stream) -> None:
-        self._clock.at(self._clock.now + delay, lambda: self._network.add(stream))
+    def _start_after(self, delay: int, stream: Stream, opened: _Open, number: int) -> None:
+        """Starts a stream later, over the path that its piece has by then."""
+
+        def start() -> None:
+            self._network.add(stream._replace(path=opened.pieces[number].path))
+
+        self._clock.at(self._clock.now + delay, start)
 
     def _reject(self, flow: Flow, reason: str) -> None:
         self.status[flow.id] = "rejected"
@@ -216,8 +223,16 @@ class Flows:
         self._network.reroute(opened.streams[number], path)
 
     def collect(self) -> None:
-        """Books the streams that ended since the last call."""
-        for done in self._network.finished():
+        """Books all streams that have ended."""
+        self._book(INFINITY)
+
+    def _book(self, before: int) -> None:
+        """Books the streams that ended before that time: what ends at this very instant may not have been heard yet."""
+        ended = self._ended + self._network.finished()
+        self._ended = [done for done in ended if done.end >= before]
+        for done in ended:
+            if done.end >= before:
+                continue
             opened, number = self._piece_of.pop(done.stream)
             ident = opened.flow.id
             self.retransmitted[ident] += done.retransmitted
@@ -252,6 +267,7 @@ class Flows:
 
     def active(self) -> int:
         """Flows that have started and not ended."""
+        self._book(self._clock.now)
         return len(self._open)
 
     def settle(self) -> None:

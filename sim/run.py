@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 from simpy.events import Event
 
-from models.records import STATUSES
 from sim.build import World, build
 from sim.network.protocol import INFINITY
 from sim.progress import Progress
-from sim.record import fabric_facts, frame, microseconds, write_run, write_variants
+from sim.record import fabric_facts, frame, mark_interrupted, microseconds, write_run, write_variants
 from sim.scenario.load import Loaded
 from sim.scenario.show import text_of
 
@@ -65,6 +64,9 @@ def run_all(loaded: Sequence[Loaded], folder: Path, quiet: bool = False) -> Outc
             head = {**_manifest(world), "variant": None, "policies": {}, "loads": []}
             write_variants(folder, outcome.status, effective=text_of(one.effective), manifest=head)
         if outcome.interrupted:
+            mark_interrupted(target)
+            if many:
+                mark_interrupted(folder)
             break
     return outcome
 
@@ -118,13 +120,13 @@ def _run(world: World, progress: Progress) -> tuple[str, list[str]]:
         progress.interrupted = True
     world.flows.collect()
     waiting = [line for work in world.work for line in work.describe_waiting()]
-    lost = [line for line in world.flows.unreachable()]
+    lost = world.flows.unreachable()
     if progress.interrupted:
         return "stopped", ["interrupted", *waiting[:_LISTED], *lost]
     if stalled.triggered:
         return "stalled", ["nothing moves any more", *_listed(waiting), *lost]
     if not drained.triggered and world.work and not done.triggered:
-        return "stopped", [f"stop.time came while work was unfinished", *_listed(waiting), *lost]
+        return "stopped", ["stop.time came while work was unfinished", *_listed(waiting), *lost]
     if _saturated(world):
         return "saturated", ["the backlog kept growing: no steady-state mean is claimed", *lost]
     return "completed", lost
@@ -318,8 +320,3 @@ def _manifest(world: World) -> dict[str, Any]:
         "versions": versions,
         "inputs": inputs,
     }
-
-
-def worst(statuses: Sequence[str]) -> str:
-    """The worst of several statuses."""
-    return max(statuses, key=STATUSES.index)

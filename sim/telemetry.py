@@ -65,7 +65,9 @@ class Telemetry:
         state = self._network.link_state(now)
         moved = np.maximum(state.sent_bytes - self._sent, 0).astype(np.float64)
         self._sent = state.sent_bytes
-        queues = [(float(state.queue_bytes[links].mean()), int(state.queue_bytes[links].max())) for _, links in self._groups]
+        queues = [
+            (float(state.queue_bytes[links].mean()), int(state.queue_bytes[links].max())) for _, links in self._groups
+        ]
         # bytes since the sample before, so that two samples can be merged when every other one goes
         self.samples.append((now, queues, [moved[links] for _, links in self._groups], self._backlog()))
 
@@ -87,7 +89,15 @@ class Telemetry:
                 use = sent * 8e12 / (self._rate[links] * (time - before))
                 rows.append((time / 1e6, name, len(links), mean, longest, float(use.mean()), float(use.max())))
             before = time
-        names = ("time_us", "group", "links", "queue_mean_bytes", "queue_max_bytes", "utilisation_mean", "utilisation_max")
+        names = (
+            "time_us",
+            "group",
+            "links",
+            "queue_mean_bytes",
+            "queue_max_bytes",
+            "utilisation_mean",
+            "utilisation_max",
+        )
         return dict(zip(names, (list(column) for column in zip(*rows, strict=True)), strict=True)) if rows else {}
 
     def backlog_grew(self, until: int) -> bool:

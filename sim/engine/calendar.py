@@ -12,7 +12,18 @@ from __future__ import annotations
 from numba import types
 
 from models.jit import njit
-from sim.engine.layout import LINK, PACKET, World, link_at, load_int, load_long, lowest_bit, prefetch, store_int, store_long
+from sim.engine.layout import (
+    LINK,
+    PACKET,
+    World,
+    link_at,
+    load_int,
+    load_long,
+    lowest_bit,
+    prefetch,
+    store_int,
+    store_long,
+)
 
 NEVER = 2**63 - 1
 _ID_BITS = 32  # a sorted run's keys: offset in the bucket, then the id
@@ -25,7 +36,7 @@ _LONG = types.int64
 _VOID = types.void
 
 
-@njit(_VOID(World, _LONG, _LONG))
+@njit(_VOID(World, _LONG, _LONG), internal=True)
 def _push_heap(w, time, ident):  # type: ignore[no-untyped-def]
     heap, place = w.heap, w.heap_size
     w.heap_size = place + 1
@@ -41,7 +52,7 @@ def _push_heap(w, time, ident):  # type: ignore[no-untyped-def]
     store_long(heap, 2 * place + 1, ident)
 
 
-@njit(_VOID(World, _LONG, _LONG))
+@njit(_VOID(World, _LONG, _LONG), inline=True)
 def push(w, time, ident):  # type: ignore[no-untyped-def]
     """Adds an event of an id that has none."""
     ahead = (time >> w.shift) - w.bucket
@@ -61,7 +72,7 @@ def push(w, time, ident):  # type: ignore[no-untyped-def]
             store_long(w.summary, word >> 6, load_long(w.summary, word >> 6) | (1 << (word & 63)))
 
 
-@njit(_LONG(World))
+@njit(_LONG(World), internal=True)
 def _pop_heap(w):  # type: ignore[no-untyped-def]
     """Takes the heap's first event out and returns its id."""
     heap = w.heap
@@ -87,7 +98,7 @@ def _pop_heap(w):  # type: ignore[no-untyped-def]
     return first
 
 
-@njit(_LONG(World))
+@njit(_LONG(World), internal=True)
 def _next_bucket(w):  # type: ignore[no-untyped-def]
     """The number of the first bucket after the open one that holds events, or -1."""
     first = (w.bucket + 1) & w.mask
@@ -113,7 +124,7 @@ def _next_bucket(w):  # type: ignore[no-untyped-def]
     return w.bucket + 1 + ((place - first) & w.mask)
 
 
-@njit(_VOID(World, _LONG))
+@njit(_VOID(World, _LONG), internal=True)
 def _sort_run(w, count):  # type: ignore[no-untyped-def]
     """Sorts the first ``count`` keys of the run."""
     run = w.run
@@ -157,7 +168,7 @@ def _sort_run(w, count):  # type: ignore[no-untyped-def]
             store_long(run, i, load_long(source, i))
 
 
-@njit(_VOID(World, _LONG))
+@njit(_VOID(World, _LONG), internal=True)
 def _open(w, bucket):  # type: ignore[no-untyped-def]
     """Makes a bucket the open one: its events become the sorted run."""
     place = bucket & w.mask
@@ -184,7 +195,7 @@ def _open(w, bucket):  # type: ignore[no-untyped-def]
     w.run_end = count
 
 
-@njit(_LONG(World))
+@njit(_LONG(World), inline=True)
 def peek(w):  # type: ignore[no-untyped-def]
     """ps of the first event, NEVER if there is none."""
     while True:
@@ -204,7 +215,7 @@ def peek(w):  # type: ignore[no-untyped-def]
         _open(w, bucket)
 
 
-@njit(_LONG(World))
+@njit(_LONG(World), inline=True)
 def pop(w):  # type: ignore[no-untyped-def]
     """Takes out the event that `peek` saw and returns its id."""
     if w.run_at < w.run_end:
@@ -222,7 +233,7 @@ def pop(w):  # type: ignore[no-untyped-def]
     return _pop_heap(w)
 
 
-@njit(_VOID(World, _LONG))
+@njit(_VOID(World, _LONG), internal=True)
 def remove(w, ident):  # type: ignore[no-untyped-def]
     """Takes an id's event out, wherever it is. Rare (a link went down), so simply: all come out, the others go in."""
     ids = w.nic_count + w.link_count

@@ -58,7 +58,7 @@ def finish_time(now, left, rate):
     return time
 
 
-@njit(void(STATE_RECORD, i8, i8))
+@njit(void(STATE_RECORD, i8, i8), internal=True)
 def settle(s, slot, now):
     """Bring what is left of a stream up to ``now``."""
     stream = stream_at(s.streams, slot)
@@ -66,7 +66,7 @@ def settle(s, slot, now):
     stream.since = now
 
 
-@njit(void(STATE_RECORD, i8))
+@njit(void(STATE_RECORD, i8), internal=True)
 def solve(s, now):
     """Recompute the rates of the streams drawn in, and of all that they reach; set the new finish times."""
     fill(s)
@@ -87,7 +87,7 @@ def solve(s, now):
     s.touched += many
 
 
-@njit(void(STATE_RECORD, i8, f8))
+@njit(void(STATE_RECORD, i8, f8), internal=True)
 def leave(s, slot, sent):
     """Take a stream off its links, ``sent`` bits having gone over its path; gather links that may have room now."""
     stream = stream_at(s.streams, slot)
@@ -121,7 +121,7 @@ def leave(s, slot, sent):
     stream.rate = 0.0
 
 
-@njit(void(STATE_RECORD, i8, i8, i8, i8, i8, types.boolean))
+@njit(void(STATE_RECORD, i8, i8, i8, i8, i8, types.boolean), internal=True)
 def enter(s, slot, count, path, shares, offset, split):
     """Put a stream on the lists of ``count`` links."""
     stream = stream_at(s.streams, slot)
@@ -147,7 +147,7 @@ def enter(s, slot, count, path, shares, offset, split):
         link.members += 1
 
 
-@njit(i8(STATE_RECORD, i8, i8, i8, i8))
+@njit(i8(STATE_RECORD, i8, i8, i8, i8), internal=True)
 def longest(s, path, offset, count, source):
     """ps of the slowest way through a set of links without a cycle. ``reach`` [nodes] is -1 before and after."""
     store_long(s.reach, source, 0)
@@ -170,7 +170,7 @@ def longest(s, path, offset, count, source):
     return result
 
 
-@njit(void(STATE_RECORD, i8, i8, i8))
+@njit(void(STATE_RECORD, i8, i8, i8), internal=True)
 def open_slot(s, orders, number, now):
     """Take a free slot for a new stream; its number is left in the order."""
     slot = s.free_slot
@@ -199,7 +199,7 @@ def open_slot(s, orders, number, now):
     s.accepted += order.size
 
 
-@njit(void(STATE_RECORD, i8))
+@njit(void(STATE_RECORD, i8), internal=True)
 def crowd(s, index):
     """Draw in all streams of a link that has less capacity than load."""
     link = link_at(s.links, index)
@@ -213,7 +213,7 @@ def crowd(s, index):
         at = entry_at(s.entries, at).next
 
 
-@njit(void(STATE_RECORD))
+@njit(void(STATE_RECORD), internal=True)
 def note_next(s):
     time = NEVER
     if s.finish_count > 0:
@@ -266,7 +266,7 @@ def apply(base, orders, many, path, shares, changed, capacities, changes, now):
     note_next(s)
 
 
-@njit(i8(STATE_RECORD, i8))
+@njit(i8(STATE_RECORD, i8), internal=True)
 def drain(s, now):
     """All drains of one instant and their one recomputation; how many."""
     many = 0

@@ -37,14 +37,14 @@ PATIENCE = 4  # searches of a link for its highest streams, before all that are 
 i8, f8, void = types.int64, types.float64, types.void
 
 
-@njit(f8(STATE_RECORD, i8))
+@njit(f8(STATE_RECORD, i8), internal=True)
 def room(s, index):
     """bit/s that the frozen and the outside streams of a link leave."""
     link = link_at(s.links, index)
     return max((link.capacity - link.load) - link.load_low, 0.0)
 
 
-@njit(types.boolean(STATE_RECORD, i8))
+@njit(types.boolean(STATE_RECORD, i8), internal=True)
 def can_release(s, index):
     """Whether outside streams have their bottleneck at this link, and the water can rise past their level."""
     link = link_at(s.links, index)
@@ -55,7 +55,7 @@ def can_release(s, index):
     return room(s, index) > SLACK * link.capacity
 
 
-@njit(f8(STATE_RECORD, i8))
+@njit(f8(STATE_RECORD, i8), internal=True)
 def event_level(s, index):
     """The water level of a link's next event, inf: none."""
     if can_release(s, index):
@@ -65,7 +65,7 @@ def event_level(s, index):
     return np.inf
 
 
-@njit(void(STATE_RECORD, i8, i8))
+@njit(void(STATE_RECORD, i8, i8), internal=True)
 def note(s, item, position):
     if item < s.link_count:
         link_at(s.links, item).item = position
@@ -73,7 +73,7 @@ def note(s, item, position):
         stream_at(s.streams, item - s.link_count).item = position
 
 
-@njit(void(STATE_RECORD, i8, f8, i8))
+@njit(void(STATE_RECORD, i8, f8, i8), internal=True)
 def place_level(s, position, key, item):
     level = level_at(s.levels, position)
     level.key = key
@@ -81,7 +81,7 @@ def place_level(s, position, key, item):
     note(s, item, position)
 
 
-@njit(void(STATE_RECORD, i8, f8))
+@njit(void(STATE_RECORD, i8, f8), internal=True)
 def sift_up(s, position, key):
     """Give the item at a position a lower key."""
     item = level_at(s.levels, position).item
@@ -94,7 +94,7 @@ def sift_up(s, position, key):
     place_level(s, position, key, item)
 
 
-@njit(void(STATE_RECORD, i8, f8, i8))
+@njit(void(STATE_RECORD, i8, f8, i8), internal=True)
 def sift_down(s, position, key, item):
     """Put an item with a higher key at a position."""
     size = s.level_count
@@ -112,7 +112,7 @@ def sift_down(s, position, key, item):
     place_level(s, position, key, item)
 
 
-@njit(void(STATE_RECORD))
+@njit(void(STATE_RECORD), internal=True)
 def pop(s):
     note(s, level_at(s.levels, 0).item, NONE)
     s.level_count -= 1
@@ -121,7 +121,7 @@ def pop(s):
         sift_down(s, 0, last.key, last.item)
 
 
-@njit(void(STATE_RECORD, i8))
+@njit(void(STATE_RECORD, i8), internal=True)
 def gather(s, item):
     """Put an item in the heap without order; ``order`` gives links their keys and makes it a heap."""
     position = s.level_count
@@ -129,7 +129,7 @@ def gather(s, item):
     place_level(s, position, np.inf, item)
 
 
-@njit(void(STATE_RECORD, i8, types.boolean))
+@njit(void(STATE_RECORD, i8, types.boolean), internal=True)
 def draw_in(s, slot, ordered):
     """Make a stream open: its load leaves its links, its weight comes. ``ordered``: the heap is in use."""
     stream = stream_at(s.streams, slot)
@@ -164,7 +164,7 @@ def draw_in(s, slot, ordered):
             level_at(s.levels, stream.item).key = stream.cap / stream.weight
 
 
-@njit(void(STATE_RECORD, i8, f8, f8, i8))
+@njit(void(STATE_RECORD, i8, f8, f8, i8), internal=True)
 def freeze(s, slot, level, rate, bottleneck):
     stream = stream_at(s.streams, slot)
     stream.state = FROZEN
@@ -185,7 +185,7 @@ def freeze(s, slot, level, rate, bottleneck):
             link.weight, link.weight_low = plus(link.weight, link.weight_low, -(share * weight))
 
 
-@njit(types.boolean(STATE_RECORD, i8, f8))
+@njit(types.boolean(STATE_RECORD, i8, f8), internal=True)
 def give_way(s, index, level):
     """Draw in the highest streams of a link that saturates at ``level``, if any is too high."""
     highest = -1.0
@@ -210,7 +210,7 @@ def give_way(s, index, level):
     return True
 
 
-@njit(void(STATE_RECORD, i8))
+@njit(void(STATE_RECORD, i8), internal=True)
 def release(s, index):
     """Draw in all streams that have their bottleneck at this link: it has room."""
     at = link_at(s.links, index).head
@@ -221,7 +221,7 @@ def release(s, index):
         at = entry_at(s.entries, at).next
 
 
-@njit(void(STATE_RECORD, i8, f8))
+@njit(void(STATE_RECORD, i8, f8), internal=True)
 def saturate(s, index, level):
     """Freeze the open streams of a link at the water level."""
     at = link_at(s.links, index).head
@@ -232,7 +232,7 @@ def saturate(s, index, level):
         at = entry_at(s.entries, at).next
 
 
-@njit(void(STATE_RECORD))
+@njit(void(STATE_RECORD), internal=True)
 def order(s):
     """Give every gathered item its key, drop those without an event, make a heap."""
     kept = 0
@@ -251,7 +251,7 @@ def order(s):
         sift_down(s, position, level_at(s.levels, position).key, level_at(s.levels, position).item)
 
 
-@njit(void(STATE_RECORD))
+@njit(void(STATE_RECORD), internal=True)
 def fill(s):
     """Solve: on entry the gathered links and the drawn-in streams; on return ``chosen`` are FROZEN with ``fresh``."""
     order(s)

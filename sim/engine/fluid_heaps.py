@@ -10,7 +10,7 @@ from sim.engine.fluid_state import NEVER, NONE, STATE_RECORD, delivery_at, finis
 i8, void = types.int64, types.void
 
 
-@njit(void(STATE_RECORD, i8, i8, i8))
+@njit(void(STATE_RECORD, i8, i8, i8), internal=True)
 def place_finish(s, position, time, slot):
     finish = finish_at(s.finishes, position)
     finish.time = time
@@ -18,7 +18,7 @@ def place_finish(s, position, time, slot):
     stream_at(s.streams, slot).place = position
 
 
-@njit(void(STATE_RECORD, i8))
+@njit(void(STATE_RECORD, i8), internal=True)
 def finish_up(s, position):
     time, slot = finish_at(s.finishes, position).time, finish_at(s.finishes, position).slot
     while position > 0:
@@ -30,7 +30,7 @@ def finish_up(s, position):
     place_finish(s, position, time, slot)
 
 
-@njit(void(STATE_RECORD, i8))
+@njit(void(STATE_RECORD, i8), internal=True)
 def finish_down(s, position):
     size = s.finish_count
     time, slot = finish_at(s.finishes, position).time, finish_at(s.finishes, position).slot
@@ -48,7 +48,7 @@ def finish_down(s, position):
     place_finish(s, position, time, slot)
 
 
-@njit(void(STATE_RECORD, i8))
+@njit(void(STATE_RECORD, i8), internal=True)
 def finish_remove(s, slot):
     position = stream_at(s.streams, slot).place
     if position == NONE:
@@ -63,7 +63,7 @@ def finish_remove(s, slot):
         finish_down(s, stream_at(s.streams, moved).place)
 
 
-@njit(void(STATE_RECORD, i8, i8, types.boolean))
+@njit(void(STATE_RECORD, i8, i8, types.boolean), internal=True)
 def finish_set(s, slot, time, ordered):
     """Enter or change a finish time. Not ``ordered``: ``finish_order`` is called before the heap is used."""
     if time == NEVER:
@@ -83,13 +83,13 @@ def finish_set(s, slot, time, ordered):
         finish_down(s, position)
 
 
-@njit(void(STATE_RECORD))
+@njit(void(STATE_RECORD), internal=True)
 def finish_order(s):
     for position in range(s.finish_count // 2 - 1, -1, -1):
         finish_down(s, position)
 
 
-@njit(types.boolean(STATE_RECORD, i8, i8))
+@njit(types.boolean(STATE_RECORD, i8, i8), internal=True)
 def earlier(s, a, b):
     one, other = delivery_at(s.deliveries, a), delivery_at(s.deliveries, b)
     if one.time != other.time:
@@ -97,7 +97,7 @@ def earlier(s, a, b):
     return one.id < other.id
 
 
-@njit(void(STATE_RECORD, i8, i8))
+@njit(void(STATE_RECORD, i8, i8), internal=True)
 def swap(s, a, b):
     one, other = delivery_at(s.deliveries, a), delivery_at(s.deliveries, b)
     one.time, other.time = other.time, one.time
@@ -106,7 +106,7 @@ def swap(s, a, b):
     one.notify, other.notify = other.notify, one.notify
 
 
-@njit(void(STATE_RECORD, i8, i8, i8, i8))
+@njit(void(STATE_RECORD, i8, i8, i8, i8), internal=True)
 def delivery_push(s, time, number, size, notify):
     at = s.delivery_count
     s.delivery_count = at + 1
@@ -120,7 +120,7 @@ def delivery_push(s, time, number, size, notify):
         at = (at - 1) >> 1
 
 
-@njit(void(STATE_RECORD))
+@njit(void(STATE_RECORD), internal=True)
 def delivery_pop(s):
     s.delivery_count -= 1
     size = s.delivery_count

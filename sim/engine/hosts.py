@@ -38,13 +38,13 @@ _LONG = types.int64
 _VOID = types.void
 
 
-@njit(_LONG(World, Flow, _LONG))
+@njit(_LONG(World, Flow, _LONG), inline=True)
 def payload(w, flow, sequence):  # type: ignore[no-untyped-def]
     """Bytes of one packet; only the last may be short."""
     return flow.last_bytes if sequence == flow.packets - 1 else w.mtu
 
 
-@njit(_LONG(World, Flow))
+@njit(_LONG(World, Flow), internal=True)
 def next_sequence(w, flow):  # type: ignore[no-untyped-def]
     """The packet that the flow would send now, or -1: what is to be sent again first, then new ones."""
     if flow.blocked or flow.over:
@@ -64,7 +64,7 @@ def next_sequence(w, flow):  # type: ignore[no-untyped-def]
     return sequence
 
 
-@njit(_LONG(World, Flow, _LONG, _LONG, _LONG, _LONG))
+@njit(_LONG(World, Flow, _LONG, _LONG, _LONG, _LONG), internal=True)
 def _make_packet(w, flow, slot, sequence, link, now):  # type: ignore[no-untyped-def]
     """Takes a packet from the pool and books it as sent."""
     index = w.free
@@ -108,7 +108,7 @@ def _make_packet(w, flow, slot, sequence, link, now):  # type: ignore[no-untyped
     return index
 
 
-@njit(_VOID(World, Flow, _LONG, _LONG, _LONG))
+@njit(_VOID(World, Flow, _LONG, _LONG, _LONG), internal=True)
 def _queue_flow(w, flow, slot, sequence, now):  # type: ignore[no-untyped-def]
     """Puts a flow that can send at the end of a NIC's turn. At a host with several links the packet's is chosen here."""
     if flow.path >= 0:
@@ -203,7 +203,7 @@ def _turn(w, number, now):  # type: ignore[no-untyped-def]
     return other
 
 
-@njit(_VOID(World, _LONG, _LONG, _LONG))
+@njit(_VOID(World, _LONG, _LONG, _LONG), internal=True)
 def nic_turn(w, number, now, phase):  # type: ignore[no-untyped-def]
     """A NIC's turn, then that of the NIC where the flow queued up next, and so on.
 
@@ -221,7 +221,7 @@ def nic_turn(w, number, now, phase):  # type: ignore[no-untyped-def]
         other = _turn(w, other, now)
 
 
-@njit(_VOID(World, _LONG, _LONG))
+@njit(_VOID(World, _LONG, _LONG), internal=True)
 def wake(w, slot, now):  # type: ignore[no-untyped-def]
     """A flow may be able to send again."""
     flow = flow_at(w.flows, slot)
@@ -232,7 +232,7 @@ def wake(w, slot, now):  # type: ignore[no-untyped-def]
             nic_turn(w, flow.nic, now, w.nic_count)
 
 
-@njit(_VOID(World, _LONG, _LONG, Packet, _LONG))
+@njit(_VOID(World, _LONG, _LONG, Packet, _LONG), internal=True)
 def send_control(w, number, index, packet, now):  # type: ignore[no-untyped-def]
     """A packet that goes before the NIC's own data: an ACK, or another host's packet in a switchless fabric."""
     link = link_at(w.links, number)
@@ -252,14 +252,14 @@ def send_control(w, number, index, packet, now):  # type: ignore[no-untyped-def]
     nic_turn(w, link.nic, now, w.nic_count)
 
 
-@njit(_VOID(World, Flow, _LONG, _LONG))
+@njit(_VOID(World, Flow, _LONG, _LONG), internal=True)
 def _tell(w, flow, slot, kind):  # type: ignore[no-untyped-def]
     store_int(w.tells, 2 * w.tell_count, kind)
     store_int(w.tells, 2 * w.tell_count + 1, slot)
     w.tell_count += 1
 
 
-@njit(_VOID(World, Flow, Packet, _LONG))
+@njit(_VOID(World, Flow, Packet, _LONG), internal=True)
 def _arrived_new(w, flow, packet, now):  # type: ignore[no-untyped-def]
     """Books a packet that arrived for the first time, and by how far it was overtaken."""
     flow.received += 1
@@ -272,7 +272,7 @@ def _arrived_new(w, flow, packet, now):  # type: ignore[no-untyped-def]
         flow.delivered = now
 
 
-@njit(_VOID(World, _LONG, Packet, _LONG, _LONG))
+@njit(_VOID(World, _LONG, Packet, _LONG, _LONG), internal=True)
 def receive(w, index, packet, link, now):  # type: ignore[no-untyped-def]
     """Data at its destination. ``link`` is the one it came over; the ACK goes back over its reverse."""
     slot = packet.flow
@@ -318,7 +318,7 @@ def receive(w, index, packet, link, now):  # type: ignore[no-untyped-def]
     send_control(w, link ^ 1, index, packet, now)
 
 
-@njit(_VOID(World, Flow, _LONG))
+@njit(_VOID(World, Flow, _LONG), internal=True)
 def _acknowledge_up_to(w, flow, cumulative):  # type: ignore[no-untyped-def]
     """Go-back-N: everything below ``cumulative`` has arrived."""
     if cumulative <= flow.una:
@@ -331,7 +331,7 @@ def _acknowledge_up_to(w, flow, cumulative):  # type: ignore[no-untyped-def]
         flow.in_flight += flow.last_bytes - w.mtu
 
 
-@njit(_VOID(World, _LONG, Packet, _LONG))
+@njit(_VOID(World, _LONG, Packet, _LONG), internal=True)
 def acknowledge(w, index, packet, now):  # type: ignore[no-untyped-def]
     """An ACK at the sender."""
     slot = packet.flow
@@ -363,7 +363,7 @@ def acknowledge(w, index, packet, now):  # type: ignore[no-untyped-def]
         wake(w, slot, now)
 
 
-@njit(_VOID(World, _LONG, _LONG, _LONG))
+@njit(_VOID(World, _LONG, _LONG, _LONG), internal=True)
 def timer_ran_out(w, ident, slot, now):  # type: ignore[no-untyped-def]
     """A timer entry is due: it is stale (the flow ended, or went on since), or everything in flight counts as lost."""
     flow = flow_at(w.flows, slot)
@@ -396,7 +396,7 @@ def timer_ran_out(w, ident, slot, now):  # type: ignore[no-untyped-def]
         wake(w, slot, now)
 
 
-@njit(_VOID(World, _LONG, _LONG))
+@njit(_VOID(World, _LONG, _LONG), internal=True)
 def empty_link(w, number, now):  # type: ignore[no-untyped-def]
     """A link went down: what is queued and in flight on it is lost."""
     link = link_at(w.links, number)

@@ -32,7 +32,7 @@ _VOID = types.void
 IDLE, TOLD, BUDGET, POOL, TRACE_FULL = range(5)
 
 
-@njit(_VOID(World, _LONG, _LONG))
+@njit(_VOID(World, _LONG, _LONG), inline=True)
 def arrive(w, number, now):  # type: ignore[no-untyped-def]
     """The first packet in flight on a link reaches its far end."""
     link = link_at(w.links, number)

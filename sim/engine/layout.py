@@ -20,7 +20,10 @@ WORLD = np.dtype(
     [
         # addresses
         *[(name, "i8") for name in ("links", "nics", "flows", "packets", "timers", "paths", "marks", "trail")],
-        *[(name, "i8") for name in ("heads", "bits", "summary", "event_time", "event_next", "run", "spare_run", "heap")],
+        *[
+            (name, "i8")
+            for name in ("heads", "bits", "summary", "event_time", "event_next", "run", "spare_run", "heap")
+        ],
         *[(name, "i8") for name in ("table_start", "table_port", "table_weight", "last_start", "last_link")],
         *[(name, "i8") for name in ("queues", "policy_state", "trace", "tells", "done", "distances", "group")],
         # sizes and settings
@@ -31,7 +34,10 @@ WORLD = np.dtype(
         *[(name, "i8") for name in ("shift", "mask", "bucket", "run_at", "run_end", "run_base", "heap_size")],
         *[(name, "i8") for name in ("trace_size", "trace_room", "tell_count", "done_count")],
         # totals
-        *[(name, "i8") for name in ("data_sent", "data_arrived", "data_lost", "acks_sent", "acks_arrived", "acks_lost")],
+        *[
+            (name, "i8")
+            for name in ("data_sent", "data_arrived", "data_lost", "acks_sent", "acks_arrived", "acks_lost")
+        ],
         *[(name, "i8") for name in ("delivered_bytes", "timeouts", "duplicates", "discarded", "hops_done")],
         *[(name, "i8") for name in ("lost_full", "lost_down", "lost_unreachable", "lost_hops")],
     ]
@@ -94,7 +100,8 @@ OUTSTANDING, ACKED, RECEIVED = 1, 2, 4  # marks of a flow's packets
 TRACE = ("stream", "sequence", "transmission", "kind", "link", "offered", "start", "end", "marked")
 
 
-def _record_at(dtype: np.dtype[Any]) -> Any:
+def record_at(dtype: np.dtype[Any]) -> Any:
+    """An intrinsic ``at(base, index)`` that gives the record of an array at address ``base``."""
     record = from_dtype(dtype)
 
     @intrinsic
@@ -115,8 +122,12 @@ def _word(numba_type: Any, width: int) -> tuple[Any, Any]:
             offset = builder.mul(values[1], ir.Constant(ir.IntType(64), width // 8))
             pointer = builder.inttoptr(builder.add(values[0], offset), ir.IntType(width).as_pointer())
             value = builder.load(pointer)
-            return value if width == 64 else builder.sext(value, ir.IntType(64)) if width > 8 else builder.zext(
-                value, ir.IntType(64)
+            return (
+                value
+                if width == 64
+                else builder.sext(value, ir.IntType(64))
+                if width > 8
+                else builder.zext(value, ir.IntType(64))
             )
 
         return types.int64(types.int64, types.int64), codegen
@@ -151,18 +162,20 @@ def prefetch(typing_context: Any, address: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         pointer = builder.inttoptr(values[0], ir.IntType(8).as_pointer())
         kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), *[ir.IntType(32)] * 3])
-        function = builder.module.globals.get("llvm.prefetch.p0") or ir.Function(builder.module, kind, "llvm.prefetch.p0")
+        function = builder.module.globals.get("llvm.prefetch.p0") or ir.Function(
+            builder.module, kind, "llvm.prefetch.p0"
+        )
         builder.call(function, [pointer, *(ir.Constant(ir.IntType(32), value) for value in (0, 3, 1))])
         return context.get_dummy_value()
 
     return types.void(types.int64), codegen
 
 
-world_at = _record_at(WORLD)
-link_at = _record_at(LINK)
-nic_at = _record_at(NIC)
-flow_at = _record_at(FLOW)
-packet_at = _record_at(PACKET)
+world_at = record_at(WORLD)
+link_at = record_at(LINK)
+nic_at = record_at(NIC)
+flow_at = record_at(FLOW)
+packet_at = record_at(PACKET)
 load_long, store_long = _word(types.int64, 64)
 load_int, store_int = _word(types.int32, 32)
 load_byte, store_byte = _word(types.uint8, 8)

@@ -49,7 +49,7 @@ def draw(key, flow, packet, transmission, hop):  # type: ignore[no-untyped-def]
     return np.int64(word >> np.uint64(1))
 
 
-@njit(_LONG(World, Link, _LONG))
+@njit(_LONG(World, Link, _LONG), inline=True)
 def serialise(w, link, size):  # type: ignore[no-untyped-def]
     """ps that ``size`` bytes take: ceil(bits x 10^12 / rate), at least 1; the last size is remembered."""
     if size == w.ack:
@@ -60,23 +60,30 @@ def serialise(w, link, size):  # type: ignore[no-untyped-def]
     return link.last_ser
 
 
-@njit(_LONG(World, Link, _LONG))
-def queue_bytes(w, link, now):  # type: ignore[no-untyped-def]
-    """Bytes accepted and not yet sent; the rest of the packet on the wire counts, bytes whose last bit leaves now don't."""
-    waiting = 0
-    if link.nic >= 0:
-        waiting = nic_at(w.nics, link.nic).control_bytes
+@njit(types.void(World, Link, _LONG), inline=True)
+def forget_sent(w, link, now):  # type: ignore[no-untyped-def]
+    """Takes the packets that have wholly left out of the queue's account."""
     while link.wire >= 0:
         packet = packet_at(w.packets, link.wire)
         if packet.end > now:
-            start = packet.end - serialise(w, link, packet.size)
-            return waiting + link.queued - (now - start) * link.rate // BYTE_PS
+            break
         link.queued -= packet.size
         link.wire = packet.next
-    return waiting
 
 
-@njit(types.void(World, Packet, _LONG, _LONG, _LONG, _LONG))
+@njit(_LONG(World, Link, _LONG), inline=True)
+def queue_bytes(w, link, now):  # type: ignore[no-untyped-def]
+    """Bytes accepted and not yet sent; the rest of the packet on the wire counts, bytes whose last bit leaves now don't."""
+    waiting = nic_at(w.nics, link.nic).control_bytes if link.nic >= 0 else 0
+    forget_sent(w, link, now)
+    if link.wire < 0:
+        return waiting
+    packet = packet_at(w.packets, link.wire)
+    start = packet.end - serialise(w, link, packet.size)
+    return waiting + link.queued - (now - start) * link.rate // BYTE_PS
+
+
+@njit(types.void(World, Packet, _LONG, _LONG, _LONG, _LONG), internal=True)
 def trace(w, packet, link, offered, start, end):  # type: ignore[no-untyped-def]
     """One row of the trace; ``start`` -1: lost here."""
     row = w.trace_size
@@ -93,7 +100,7 @@ def trace(w, packet, link, offered, start, end):  # type: ignore[no-untyped-def]
     store_long(base, 8, packet.marked)
 
 
-@njit(types.void(World, Link, _LONG, _LONG, Packet, _LONG))
+@njit(types.void(World, Link, _LONG, _LONG, Packet, _LONG), inline=True)
 def transmit(w, link, number, index, packet, now):  # type: ignore[no-untyped-def]
     """Accepts a packet (``index`` in the pool) on a link that is up; its arrival becomes the link's last event."""
     size = packet.size
@@ -127,7 +134,7 @@ def finish(w, flow, slot, now):  # type: ignore[no-untyped-def]
     w.done_count += 1
 
 
-@njit(types.void(World, Flow, _LONG))
+@njit(types.void(World, Flow, _LONG), inline=True)
 def close(w, flow, slot):  # type: ignore[no-untyped-def]
     """Hands a flow's slot back (as -1 - slot) once it is over and none of its packets is left in the network."""
     if flow.in_network == 0 and flow.over == 1:
@@ -136,7 +143,7 @@ def close(w, flow, slot):  # type: ignore[no-untyped-def]
         w.done_count += 1
 
 
-@njit(types.void(World, _LONG))
+@njit(types.void(World, _LONG), inline=True)
 def release(w, index):  # type: ignore[no-untyped-def]
     """Puts a packet back into the pool."""
     packet_at(w.packets, index).next = w.free
@@ -144,7 +151,7 @@ def release(w, index):  # type: ignore[no-untyped-def]
     w.free_count += 1
 
 
-@njit(types.void(World, _LONG, Packet, _LONG))
+@njit(types.void(World, _LONG, Packet, _LONG), internal=True)
 def lose(w, index, packet, now):  # type: ignore[no-untyped-def]
     """A packet is gone. Without ACKs nobody sends it again: the flow ends when the rest has arrived."""
     flow = flow_at(w.flows, packet.flow)
@@ -161,7 +168,7 @@ def lose(w, index, packet, now):  # type: ignore[no-untyped-def]
     release(w, index)
 
 
-@njit(types.void(World, Link, _LONG, _LONG, Packet, _LONG))
+@njit(types.void(World, Link, _LONG, _LONG, Packet, _LONG), internal=True)
 def drop(w, link, number, index, packet, now):  # type: ignore[no-untyped-def]
     """Loses a packet at a link, and counts it there."""
     link.dropped += 1
@@ -170,13 +177,18 @@ def drop(w, link, number, index, packet, now):  # type: ignore[no-untyped-def]
     lose(w, index, packet, now)
 
 
-@njit(types.void(World, _LONG, _LONG, Packet, _LONG))
+@njit(types.void(World, _LONG, _LONG, Packet, _LONG), internal=True)
 def enqueue(w, number, index, packet, now):  # type: ignore[no-untyped-def]
     """A packet is offered to a switch port: drop-tail, ECN mark on the queue that it finds, then transmission."""
     link = link_at(w.links, number)
     if link.up == 0:
         w.lost_down += 1
         drop(w, link, number, index, packet, now)
+        return
+    forget_sent(w, link, now)
+    # a bound from whole packets is enough where the queue neither grows beyond its longest nor reaches a threshold
+    if link.queued + packet.size <= link.queue_max and link.queued < link.kmin:
+        transmit(w, link, number, index, packet, now)
         return
     queue = queue_bytes(w, link, now)
     if queue + packet.size > link.buffer:
@@ -199,7 +211,7 @@ def enqueue(w, number, index, packet, now):  # type: ignore[no-untyped-def]
     transmit(w, link, number, index, packet, now)
 
 
-@njit(_LONG(_LONG, _LONG, _LONG))
+@njit(_LONG(_LONG, _LONG, _LONG), internal=True)
 def _by_weight(weights, count, key):  # type: ignore[no-untyped-def]
     """An index with probability proportional to its weight (address 0: all equal)."""
     if weights == 0:
@@ -215,7 +227,7 @@ def _by_weight(weights, count, key):  # type: ignore[no-untyped-def]
     return index
 
 
-@njit(types.void(World, _LONG, Packet, _LONG))
+@njit(types.void(World, _LONG, Packet, _LONG), inline=True)
 def leave_trail(w, index, packet, link):  # type: ignore[no-untyped-def]
     """Notes the link that a packet without a path of its own takes, for its ACK's way back."""
     hop = packet.hop
@@ -226,7 +238,7 @@ def leave_trail(w, index, packet, link):  # type: ignore[no-untyped-def]
     packet.hop = hop + 1
 
 
-@njit(_LONG(World, _LONG, Packet))
+@njit(_LONG(World, _LONG, Packet), inline=True)
 def trail_back(w, index, packet):  # type: ignore[no-untyped-def]
     """The link that leads one hop back."""
     hop = packet.hop - 1
@@ -236,7 +248,7 @@ def trail_back(w, index, packet):  # type: ignore[no-untyped-def]
     return load_int(w.trail, index * w.hops + hop) ^ 1
 
 
-@njit(_LONG(World, Packet, _LONG, _LONG))
+@njit(_LONG(World, Packet, _LONG, _LONG), internal=True)
 def choose(w, packet, node, now):  # type: ignore[no-untyped-def]
     """The link that a packet without a path of its own takes from ``node``, or -1 if none leads on."""
     row = node * w.groups + packet.group

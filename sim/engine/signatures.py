@@ -42,7 +42,7 @@ def call_pick(  # type: ignore[no-untyped-def]
     typing_context, address, state, queues, n, now, node, source, destination, edge, flow, packet, key
 ):
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        from numba.core import cgutils  # noqa: PLC0415
+        from numba.core import cgutils
 
         pointer, *rest = values
         kind = context.call_conv.get_function_type(PICK.return_type, PICK.args)

@@ -11,7 +11,7 @@ from models.jit import njit
 from sim.engine.layout import World, load_long, store_long
 
 
-@njit(types.void(World, types.int64, types.int64, types.int64))
+@njit(types.void(World, types.int64, types.int64, types.int64), internal=True)
 def push_timer(w, time, ident, slot):  # type: ignore[no-untyped-def]
     """A timer of flow ``ident`` in ``slot``; rows (time, ident, slot)."""
     rows, place = w.timers, w.timer_size
@@ -29,7 +29,7 @@ def push_timer(w, time, ident, slot):  # type: ignore[no-untyped-def]
     store_long(rows, 3 * place + 2, slot)
 
 
-@njit(types.int64(World))
+@njit(types.int64(World), internal=True)
 def pop_timer(w):  # type: ignore[no-untyped-def]
     """Removes the earliest timer and returns its slot."""
     rows = w.timers

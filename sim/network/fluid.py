@@ -269,10 +269,9 @@ class FluidNetwork:
         return np.rint(bits / 8).astype(np.int64)
 
     def link_totals(self, now: int) -> dict[str, NDArray[np.int64]]:
-        """``busy_ps`` is what the bytes take at the full rate of the link."""
         sent = self._sent(now)
         totals = {name: np.zeros(self.topology.links, dtype=np.int64) for name in _ZERO}
-        return {"bytes": sent, "busy_ps": np.rint(sent * 8e12 / self._nominal).astype(np.int64)} | totals
+        return {"bytes": sent} | totals
 
     def delivered_bytes(self) -> int:
         return int(self._state["delivered"][0])

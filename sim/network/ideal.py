@@ -205,11 +205,9 @@ class IdealNetwork:
         return np.rint(bits / 8).astype(np.int64)
 
     def link_totals(self, now: int) -> dict[str, NDArray[np.int64]]:
-        """``busy_ps`` is what the bytes take at the full rate of the link; above the time where streams overlapped."""
         sent = self._sent_bytes(now)
-        rate = self.topology.link_rate * float(self._efficiency)
         totals = {name: np.zeros(self.topology.links, dtype=np.int64) for name in _ZERO}
-        return {"bytes": sent, "busy_ps": np.rint(sent * 8e12 / rate).astype(np.int64)} | totals
+        return {"bytes": sent} | totals
 
     def delivered_bytes(self) -> int:
         return self._delivered

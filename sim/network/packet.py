@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,9 @@ from models.units import serialisation_ps
 from sim.engine import kernel
 from sim.engine.layout import FLOW, LINK, NIC, PACKET, TRACE, WORLD, block
 from sim.engine.signatures import address_of
-from sim.network.protocol import DELIVERED, INFINITY, Done, LinkState, Stream, Tell
+from sim.network.protocol import INFINITY, Done, LinkState, Stream, Tell
+from sim.network.settings import ACK_BYTES, PacketChoice, PacketSettings
 
-ACK_BYTES = 64
 _NO_LIMIT = 2**62
 _BINS = 1024  # reordering distances told apart
 _RESULTS = ("id", "delivered", "end", "retransmitted", "reordered", "lost")  # as in Done
@@ -25,32 +24,6 @@ _FIELDS = WORLD.names or ()
 _DONE, _FREE, _NICS, _TIMERS, _TOLD, _TRACED = (
     _FIELDS.index(name) for name in ("done_count", "free_count", "nic_count", "timer_size", "tell_count", "trace_size")
 )
-
-
-@dataclass(frozen=True)
-class PacketSettings:
-    """What packets and ports are. ``buffer`` and ``kmin`` None: unlimited, no marking. ``window`` bytes a host."""
-
-    mtu: int
-    header: int
-    acks: bool
-    go_back_n: bool
-    rto: int
-    window: NDArray[np.int64]
-    buffer: int | None
-    kmin: int | None
-    kmax: int | None
-    pmax: float
-    key: int
-
-
-@dataclass(frozen=True)
-class PacketChoice:
-    """A packet policy ready to run: its compiled ``pick``, its memory, and whether it reads queues."""
-
-    pick: Any
-    state: NDArray[np.int64]
-    uses_queues: bool
 
 
 class PacketNetwork:
@@ -395,13 +368,14 @@ class PacketNetwork:
         count = self._counts.item(_DONE)
         if not count:
             return
-        for slot in self._held["done"][:count].tolist():
-            if slot >= 0:  # ended
+        for note in self._held["done"][:count].tolist():
+            slot = max(note, -1 - note)
+            if note >= 0:  # ended
                 done = Done(*[column.item(slot) for column in self._results])
                 self._done.append(done)
                 del self._slot_of[done.stream]
                 continue
-            slot = -1 - slot  # and none of its packets is left
+            # none of its packets is left
             mark = self._mark_at.pop(slot, None)
             if mark is not None:
                 self._free_marks[mark[0]].append(mark[1])

@@ -99,7 +99,7 @@ class Network(Protocol):
     def link_state(self, now: int) -> LinkState: ...
 
     def link_totals(self, now: int) -> dict[str, NDArray[np.int64]]:
-        """Per link: bytes, packets, queue_max_bytes, marked, dropped, trimmed, paused_ps, busy_ps."""
+        """Per link: bytes, packets, queue_max_bytes, marked, dropped, trimmed, paused_ps."""
         ...
 
     def delivered_bytes(self) -> int:

@@ -2,6 +2,8 @@
 
 The random path is drawn hop by hop with probabilities in proportion to the number of shortest paths behind each port,
 so every equal-cost path is equally likely. Built into the engine: there is nothing to call.
+
+Source: source routing of every packet, for sprayed flows with a uniform choice among the shortest paths; own.
 """
 
 from __future__ import annotations

@@ -24,9 +24,13 @@ _HEAD = 5
 
 
 class Params(PolicyParams):
-    samples: Literal["all"] | Annotated[int, Field(ge=1)] = Field(default=2, description="Ports compared a packet: a number, or all.")
+    samples: Literal["all"] | Annotated[int, Field(ge=1)] = Field(
+        default=2, description="Ports compared a packet: a number, or all."
+    )
     memory: int = Field(default=1, ge=0, le=8, description="Best ports remembered; no effect with samples: all.")
-    ties: Literal["random", "first"] = Field(default="random", description="Among equal queues: random, or lowest port.")
+    ties: Literal["random", "first"] = Field(
+        default="random", description="Among equal queues: random, or lowest port."
+    )
 
 
 def state(topology: Topology, params: Params, key: int) -> NDArray[np.int64]:

@@ -1,0 +1,361 @@
+"""The specification of the packet engine: the same packets with one SimPy process a link, slow and plain.
+
+Cast: a ``Port`` is the sending end of a directed link, served by a SimPy process of its own: it takes the next packet,
+sends it for as long as it lasts, and lets it go into the ``pipe``, from which it arrives one delay later. A switch
+port holds packets, first in, first out. A NIC, the port of a host, holds packets of others (ACKs; in switchless
+fabrics also other hosts' data), which go first and without limit, and a turn of flows, which give one packet each. A
+``Flow`` is a stream with both its ends: the sender's window, recovery and timer, and what the receiver has seen.
+
+All of it lives in an environment of its own. Within one instant its events are ordered by their priority: wake-ups of
+idle ports, then ends of serialisation by link, arrivals by link, timers by flow. The compiled engine agrees with it
+packet by packet, to the picosecond (``tests/twin``): whoever changes the one changes the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+from simpy.events import Event
+
+from models.paths import Routes
+from models.topology import Topology
+from models.units import serialisation_ps
+from sim.engine.ports import draw
+from sim.network.protocol import INFINITY, Done, LinkState, Stream, Tell
+from sim.network.reference_hosts import ACK, ARRIVALS, DATA, ENDS, Flow, Hosts, Packet, Port
+from sim.network.settings import PacketChoice, PacketSettings
+
+_MARK = 1 << 20  # the hop of marking draws: apart from those of path draws
+
+
+class ReferenceNetwork(Hosts):
+    """Every packet through every queue, in plain Python."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        routes: Routes,
+        settings: PacketSettings,
+        choice: PacketChoice | None = None,
+        on_trace: Callable[[NDArray[np.int64]], None] | None = None,
+    ) -> None:
+        super().__init__(topology, settings, on_trace)
+        self.choice = choice
+        self._routes, self._new_routes = routes, routes
+        self._ports = [
+            Port(link, int(rate), int(delay), int(src), int(dst), bool(src < topology.hosts))
+            for link, (rate, delay, src, dst) in enumerate(
+                zip(topology.link_rate, topology.link_delay, topology.link_src, topology.link_dst, strict=True)
+            )
+        ]
+        for port in self._ports:
+            port.process = self._env.process(self._serve(port))
+        self._tables_used = False
+        self._hops = 0  # links that a packet without a path may take
+        self._weight: dict[tuple[int, int], int] = {}
+        self._starts: list[Stream] = []
+        self._moves: dict[int, tuple[int, ...] | None] = {}
+        self._links: list[tuple[int, bool]] = []
+        self._settle()
+
+    # -- time
+
+    def next_time(self) -> int:
+        if not self._flows and not self._inside:
+            return INFINITY
+        return int(min(self._env.peek(), INFINITY))
+
+    def advance(self, until: int, budget: int) -> tuple[int, list[Tell]]:
+        reached, taken = until, 0
+        while self._env.peek() <= until:
+            if self._env.peek() > self._now and taken and (self._tells or taken >= budget):
+                reached = self._now
+                break
+            self._env.step()
+            taken += 1
+        else:
+            reached = self._now if self._tells else until
+        tells, self._tells = sorted(self._tells), []
+        self._flush_trace()
+        return reached, tells
+
+    # -- commands
+
+    def add(self, stream: Stream) -> None:
+        self._starts.append(stream)
+
+    def reroute(self, stream: int, path: tuple[int, ...] | None) -> None:
+        self._moves[stream] = path
+
+    def set_links(self, links: Sequence[int], up: bool) -> None:
+        self._links.extend((link, up) for link in links)
+
+    def set_routes(self, routes: Routes) -> None:
+        self._new_routes = routes
+
+    def pending(self) -> bool:
+        return bool(self._starts or self._moves or self._links or self._new_routes is not self._routes)
+
+    def commit(self, now: int) -> None:
+        if now > self._now:
+            self._env.run(until=now)
+        links, self._links = self._links, []
+        for link, up in sorted(links, key=lambda command: command[0]):
+            self._set_link(self._ports[link], up)
+            self._settle()
+        if self._new_routes is not self._routes:
+            self._routes = self._new_routes
+            self._weight.clear()
+            if self._tables_used:
+                self._learn_hops()
+                self._leave_dead_nics()
+        moves, self._moves = self._moves, {}
+        starts, self._starts = sorted(self._starts), []
+        for ident, path in sorted(moves.items(), key=lambda move: move[0]):
+            if ident in self._flows:
+                self._move(self._flows[ident], path)
+                self._settle()
+        for stream in starts:
+            self._start(stream, moves.get(stream.id, stream.path))
+            self._settle()
+        self._flush_trace()
+
+    def _set_link(self, port: Port, up: bool) -> None:
+        """Down: what waits, is being sent or is under way is lost. A NIC's own flows wait for better times."""
+        if port.up == up:
+            return
+        port.up = up
+        if up:
+            self._ring(port)
+            return
+        on_wire = [port.wire] if port.wire else []
+        if on_wire:
+            port.sent += port.crossed(self._now)
+            port.process.interrupt()
+        lost = [*port.pipe, *on_wire, *port.queue]
+        port.wire, port.free = None, self._now
+        port.pipe.clear()
+        port.queue.clear()
+        for packet in lost:
+            packet.gone = True
+            port.dropped += 1
+            self._lose(packet, "link down")
+
+    def _leave_dead_nics(self) -> None:
+        """Tables have changed: flows without a path that wait at a NIC whose link is down choose again."""
+        dead = [port for port in self._ports if not port.up]
+        for nic, flow in [(port, flow) for port in dead for flow in port.turn if flow.path is None]:
+            nic.turn.remove(flow)
+            flow.waits_at = None
+            self._wake(flow)
+            self._settle()
+
+    def _move(self, flow: Flow, path: tuple[int, ...] | None) -> None:
+        """A new path, for the packets not sent yet. A flow that waits at another NIC than its path's goes over."""
+        self._set_path(flow, path)
+        flow.blocked = False
+        if flow.waits_at is not None and path is not None and flow.waits_at.index != path[0]:
+            flow.waits_at.turn.remove(flow)
+            flow.waits_at = None
+        self._wake(flow)
+
+    def _set_path(self, flow: Flow, path: tuple[int, ...] | None) -> None:
+        flow.path = path
+        if path is None and not self._tables_used:
+            self._tables_used = True
+            self._learn_hops()
+
+    def _start(self, stream: Stream, path: tuple[int, ...] | None) -> None:
+        count = -(-stream.bytes // self.settings.mtu)
+        flow = Flow(stream, path, count, stream.bytes - (count - 1) * self.settings.mtu)
+        self._flows[stream.id] = flow
+        self._set_path(flow, path)
+        self._wake(flow)
+
+    # -- ports
+
+    def _serve(self, port: Port) -> Generator[Event, Any, None]:
+        """The process of one link."""
+        while True:
+            packet = self._next_packet(port) if port.up else None
+            if packet is None:
+                port.bell = self._env.event()
+                yield port.bell
+                continue
+            port.wire, port.started = packet, self._now
+            duration = serialisation_ps(packet.size, port.rate)
+            if port.nic:
+                port.queue_max = max(port.queue_max, port.queued(self._now))
+                self._trace(packet, port, self._now, self._now, self._now + duration)
+                if packet.kind == DATA and packet.hop == 1:
+                    self._wake(packet.flow)
+            try:
+                yield self._after(duration, ENDS + port.index)
+            except simpy.Interrupt:  # the link went down
+                continue
+            port.wire = None
+            port.sent += packet.size
+            port.pipe.append(packet)
+            self._after(port.delay, ARRIVALS + port.index, partial(self._arrive, port, packet))
+
+    def _next_packet(self, port: Port) -> Packet | None:
+        if port.queue:
+            return port.queue.popleft()
+        while port.turn:
+            flow = port.turn.popleft()
+            flow.waits_at = None
+            if self._next_sequence(flow) is not None:
+                return self._make_packet(flow, port)
+        return None
+
+    def _offer(self, port: Port, packet: Packet) -> None:
+        """A packet comes to a port. A switch port drops what does not fit and marks by the queue that it finds."""
+        settings, now = self.settings, self._now
+        queue = port.queued(now)
+        if not port.up:
+            self._drop(port, packet, "link down")
+            return
+        if not port.nic:
+            if settings.buffer is not None and queue + packet.size > settings.buffer:
+                self._drop(port, packet, "buffer full")
+                return
+            if packet.kind == DATA and self._to_mark(packet, queue):
+                packet.marked = True
+                port.marked += 1
+            start = max(now, port.free)
+            port.free = start + serialisation_ps(packet.size, port.rate)
+            self._trace(packet, port, now, start, port.free)
+        port.queue_max = max(port.queue_max, queue + packet.size)
+        port.queue.append(packet)
+        self._ring(port)
+
+    def _to_mark(self, packet: Packet, queue: int) -> bool:
+        """ECN: never below kmin, always from kmax on, in between with a probability that rises to pmax."""
+        low, high = self.settings.kmin, self.settings.kmax
+        if low is None or high is None or queue < low:
+            return False
+        if queue >= high:
+            return True
+        chance = self.settings.pmax * (queue - low) / (high - low)
+        key, flow = self.settings.key, packet.flow.stream.id
+        number = draw(key, flow, packet.sequence, packet.transmission, _MARK + packet.hop)
+        return chance >= 1.0 or float(number) < chance * 2.0**63
+
+    def _arrive(self, port: Port, packet: Packet) -> None:
+        """The end of a link: a packet has reached its host, or goes on."""
+        if packet.gone:
+            return
+        assert port.pipe.popleft() is packet
+        port.bytes += packet.size
+        port.packets += 1
+        node, stream = port.dst, packet.flow.stream
+        if packet.kind == ACK:
+            if node == stream.src:
+                self._acknowledge(packet)
+                return
+            packet.hop -= 1
+            self._offer(self._ports[packet.way[packet.hop] ^ 1], packet)
+            return
+        if node == stream.dst:
+            self._receive(port, packet)
+            return
+        if not packet.fixed:
+            onward = None
+            if packet.hop < self._hops:
+                onward = self._choose(packet.flow, packet.sequence, packet.transmission, packet.hop, node)
+            if onward is None:
+                port.dropped += 1
+                self._lose(packet, "no way on")
+                return
+            packet.way.append(onward)
+        packet.hop += 1
+        self._offer(self._ports[packet.way[packet.hop - 1]], packet)
+
+    # -- the way of a packet without a path of its own
+
+    def _learn_hops(self) -> None:
+        """Twice the longest way that tables ever knew: they may change while a packet is under way."""
+        longest = max(int(self._routes.distance(group).max()) for group in range(self._routes.groups)) + 2
+        self._hops = max(self._hops, 2 * longest)
+
+    def _choose(self, flow: Flow, sequence: int, transmission: int, hop: int, node: int) -> int | None:
+        """One of the node's links towards the destination: as the packet policy says, else of a random path."""
+        src, dst = flow.stream.src, flow.stream.dst
+        links = self._routes.next_links(node, dst)
+        if len(links) < 2:
+            return links[0] if links else None
+        key = int(draw(self.settings.key, flow.stream.id, sequence, transmission, hop))
+        if self.choice is None:
+            return self._by_weight(links, dst, key)
+        queues = np.zeros(len(links), dtype=np.int64)
+        if self.choice.uses_queues:
+            queues[:] = [self._ports[link].queued(self._now) for link in links]
+        edge = int(self.topology.edge_of_host[dst])
+        index: int = self.choice.pick(
+            self.choice.state, queues, len(links), self._now, node, src, dst, edge, flow.stream.id, sequence, key
+        )
+        if not 0 <= index < len(links):
+            raise ValueError("a packet policy's pick is not below the number of candidate links")
+        return links[index]
+
+    def _by_weight(self, links: list[int], dst: int, key: int) -> int:
+        """A link with a probability in proportion to the shortest paths behind it, in lowest terms."""
+        paths = [self._paths(self._ports[link].dst, dst) for link in links]
+        weights = [number // math.gcd(*paths) for number in paths]
+        rest = key % sum(weights)
+        for link, weight in zip(links, weights, strict=True):
+            if rest < weight:
+                return link
+            rest -= weight
+        raise AssertionError("the rest of a division is below the divisor")
+
+    def _paths(self, node: int, dst: int) -> int:
+        if node == dst:
+            return 1
+        if (node, dst) not in self._weight:
+            onward = self._routes.next_links(node, dst)
+            self._weight[node, dst] = sum(self._paths(self._ports[link].dst, dst) for link in onward)
+        return self._weight[node, dst]
+
+    # -- results
+
+    def finished(self) -> list[Done]:
+        done, self._done = self._done, []
+        return done
+
+    def active(self) -> list[int]:
+        return sorted(self._flows)
+
+    def link_state(self, now: int) -> LinkState:
+        queued = np.array([port.queued(now) for port in self._ports], dtype=np.int64)
+        sent = np.array([port.sent + port.crossed(now) for port in self._ports], dtype=np.int64)
+        return LinkState(queued, sent)
+
+    def link_totals(self, now: int) -> dict[str, NDArray[np.int64]]:
+        names = ("bytes", "packets", "marked", "dropped", "queue_max")
+        totals = {name: np.array([getattr(port, name) for port in self._ports], dtype=np.int64) for name in names}
+        zeros = np.zeros(self.topology.links, dtype=np.int64)
+        return totals | {"queue_max_bytes": totals.pop("queue_max"), "trimmed": zeros, "paused_ps": zeros}
+
+    def delivered_bytes(self) -> int:
+        return self._delivered_bytes
+
+    def reordering(self) -> NDArray[np.int64]:
+        return self._distances.copy()
+
+    def counters(self) -> dict[tuple[str, str], int]:
+        return dict(self._counters)
+
+    def check(self, now: int) -> list[str]:
+        """Packets sent = arrived + lost + in the network, counted twice over."""
+        found = sum(len(port.queue) + len(port.pipe) + (port.wire is not None) for port in self._ports)
+        sent, arrived, lost = (self._account[name] for name in ("sent", "arrived", "lost"))
+        if sent - arrived - lost == found == self._inside:
+            return []
+        return [f"packets: {sent} sent, {arrived} arrived, {lost} lost, {found} on links"]

@@ -1,0 +1,333 @@
+"""Hosts, packets and ports of the specification of the packet engine; ``sim/network/reference.py`` has the cast."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+from simpy.events import Event
+
+from models.topology import Topology
+from sim.network.protocol import DELIVERED, ENDED, TIMEOUT, Done, Stream, Tell
+from sim.network.settings import ACK_BYTES, PacketSettings
+
+DATA, ACK = 0, 1
+ENDS, ARRIVALS, TIMERS = (phase << 40 for phase in (1, 2, 3))  # priorities; SimPy's own are 0 and 1
+BINS = 1024
+
+
+@dataclass(eq=False)
+class Packet:
+    flow: Flow
+    sequence: int
+    size: int  # on the wire
+    transmission: int  # how many timeouts the flow had seen
+    way: list[int]  # the links of its path; of a packet without one, those it has taken
+    fixed: bool
+    hop: int = 1  # links taken, the first included; of an ACK, links still to take back
+    kind: int = DATA
+    marked: bool = False
+    cumulative: int = 0
+    gone: bool = False  # lost with its link
+
+
+@dataclass(eq=False)
+class Flow:
+    stream: Stream
+    path: tuple[int, ...] | None
+    packets: int
+    last_bytes: int
+    # the sender
+    next_new: int = 0  # go-back-N: goes back to the first unacknowledged packet
+    again: deque[int] = field(default_factory=deque)  # selective repeat: to be sent again, in order
+    outstanding: set[int] = field(default_factory=set)  # counted in the window
+    acked: set[int] = field(default_factory=set)
+    sent: set[int] = field(default_factory=set)
+    epoch: int = 0  # timeouts so far
+    deadline: int = -1
+    blocked: bool = False  # a timeout waits for a new path
+    waits_at: Port | None = None  # the NIC in whose turn it stands
+    # the receiver
+    received: set[int] = field(default_factory=set)
+    highest: int = 0
+    # the account
+    lost: int = 0
+    retransmitted: int = 0
+    reordered: int = 0
+    delivered: int = -1
+    end: int = -1
+
+    @property
+    def over(self) -> bool:
+        return self.end >= 0
+
+
+@dataclass(eq=False)
+class Port:
+    index: int
+    rate: int
+    delay: int
+    src: int
+    dst: int
+    nic: bool
+    up: bool = True
+    queue: deque[Packet] = field(default_factory=deque)
+    turn: deque[Flow] = field(default_factory=deque)
+    wire: Packet | None = None  # being sent
+    started: int = 0
+    pipe: deque[Packet] = field(default_factory=deque)
+    process: Any = None
+    bell: Event | None = None  # the idle process waits for it
+    free: int = 0  # when all that was accepted will have left, for the trace
+    # totals
+    sent: int = 0
+    bytes: int = 0
+    packets: int = 0
+    marked: int = 0
+    dropped: int = 0
+    queue_max: int = 0
+
+    def crossed(self, now: int) -> int:
+        """Bytes of the packet on the wire that have left."""
+        if self.wire is None:
+            return 0
+        return min(self.wire.size, (now - self.started) * self.rate // (8 * 10**12))
+
+    def queued(self, now: int) -> int:
+        """Bytes accepted and not yet sent, the rest of the packet on the wire included."""
+        rest = self.wire.size - self.crossed(now) if self.wire else 0
+        return rest + sum(packet.size for packet in self.queue)
+
+
+class Hosts:
+    """Both ends of every stream, and the account of what became of its packets. Ports are somebody else's."""
+
+    def __init__(
+        self, topology: Topology, settings: PacketSettings, on_trace: Callable[[NDArray[np.int64]], None] | None
+    ) -> None:
+        self.topology, self.settings = topology, settings
+        self._on_trace = on_trace
+        self._rows: list[tuple[int, ...]] = []
+        self._env = simpy.Environment(0)
+        self._ports: list[Port] = []
+        self._flows: dict[int, Flow] = {}  # not ended
+        self._inside = 0  # packets in the network
+        self._done: list[Done] = []
+        self._tells: list[Tell] = []
+        self._counters: dict[tuple[str, str], int] = {}
+        self._account = {"sent": 0, "arrived": 0, "lost": 0}
+        self._delivered_bytes = 0
+        self._distances = np.zeros(BINS, dtype=np.int64)
+
+    def _choose(self, flow: Flow, sequence: int, transmission: int, hop: int, node: int) -> int | None:
+        """The link that a packet without a path of its own takes from ``node``."""
+        raise NotImplementedError
+
+    def _offer(self, port: Port, packet: Packet) -> None:
+        """A packet comes to a port."""
+        raise NotImplementedError
+
+    # -- time
+
+    def _after(self, delay: int, priority: int, action: Callable[[], None] | None = None) -> Event:
+        event = Event(self._env)
+        event._ok, event._value = True, None
+        if action is not None:
+            event.callbacks.append(lambda _: action())
+        self._env.schedule(event, priority, delay)
+        return event
+
+    def _settle(self) -> None:
+        """Runs the wake-ups of this instant."""
+        queue = self._env._queue
+        while queue and queue[0][0] == self._env.now and queue[0][1] < ENDS:
+            self._env.step()
+
+    @property
+    def _now(self) -> int:
+        return int(self._env.now)
+
+    def _ring(self, port: Port) -> None:
+        """Wakes a port's process if it is idle."""
+        if port.bell is not None and not port.bell.triggered:
+            port.bell.succeed()
+
+    # -- the sender
+
+    def _payload(self, flow: Flow, sequence: int) -> int:
+        return flow.last_bytes if sequence == flow.packets - 1 else self.settings.mtu
+
+    def _next_sequence(self, flow: Flow) -> int | None:
+        """The packet that the flow would send now: what is to be sent again first. At least one may be in flight."""
+        if flow.blocked or flow.over:
+            return None
+        while flow.again and flow.again[0] in flow.acked:
+            flow.again.popleft()
+        if not flow.again and flow.next_new == flow.packets:
+            return None
+        sequence = flow.again[0] if flow.again else flow.next_new
+        if self.settings.acks and flow.outstanding:
+            in_flight = sum(self._payload(flow, other) for other in flow.outstanding)
+            if in_flight + self._payload(flow, sequence) > self.settings.window[flow.stream.src]:
+                return None
+        return sequence
+
+    def _wake(self, flow: Flow) -> None:
+        """A flow that can send and isn't in a NIC's turn queues up; the link of its next packet is chosen here."""
+        sequence = self._next_sequence(flow)
+        if flow.waits_at is not None or sequence is None:
+            return
+        host = flow.stream.src
+        link: int | None
+        if flow.path is not None:
+            link = flow.path[0]
+        else:
+            link = self._choose(flow, sequence, flow.epoch, 0, host)
+            if link is None:  # no way known: the first link, and the packets are lost behind it
+                link = int(self.topology.out_link[self.topology.out_start[host]])
+        flow.waits_at = self._ports[link]
+        flow.waits_at.turn.append(flow)
+        self._ring(flow.waits_at)
+
+    def _make_packet(self, flow: Flow, port: Port) -> Packet:
+        sequence = self._next_sequence(flow)
+        assert sequence is not None
+        way = [port.index] if flow.path is None else list(flow.path)
+        size = self._payload(flow, sequence) + self.settings.header
+        packet = Packet(flow, sequence, size, flow.epoch, way, flow.path is not None)
+        if flow.again:
+            flow.again.popleft()
+        else:
+            flow.next_new += 1
+        if sequence in flow.sent:
+            flow.retransmitted += 1
+        flow.sent.add(sequence)
+        self._account["sent"] += 1
+        self._inside += 1
+        if self.settings.acks:
+            flow.outstanding.add(sequence)
+            self._restart_timer(flow)
+        return packet
+
+    def _restart_timer(self, flow: Flow) -> None:
+        due = flow.deadline = self._now + self.settings.rto
+        self._after(self.settings.rto, TIMERS + flow.stream.id, lambda: self._timer(flow, due))
+
+    def _timer(self, flow: Flow, due: int) -> None:
+        """All that is in flight counts as lost, if nothing was sent and no ACK came for one timeout."""
+        if flow.over or due != flow.deadline or not flow.outstanding:
+            return
+        self._count("timers", "retransmission timeout")
+        flow.epoch += 1
+        flow.outstanding.clear()
+        if self.settings.go_back_n:
+            flow.next_new = len(flow.acked)
+        else:
+            flow.again = deque(n for n in range(flow.next_new) if n not in flow.acked)
+        if flow.stream.ask:
+            flow.blocked = True
+            self._tells.append(Tell(TIMEOUT, flow.stream.id))
+        else:
+            self._wake(flow)
+
+    def _acknowledge(self, packet: Packet) -> None:
+        flow = packet.flow
+        self._leave(packet, "arrived")
+        if flow.over:
+            return
+        if self.settings.go_back_n:
+            flow.acked.update(range(packet.cumulative))
+            flow.outstanding.difference_update(flow.acked)
+            flow.next_new = max(flow.next_new, len(flow.acked))
+        else:
+            flow.acked.add(packet.sequence)
+            flow.outstanding.discard(packet.sequence)
+        self._restart_timer(flow)
+        if len(flow.acked) == flow.packets:
+            self._finish(flow)
+            if flow.stream.notify_end:
+                self._tells.append(Tell(ENDED, flow.stream.id))
+        else:
+            self._wake(flow)
+
+    def _finish(self, flow: Flow) -> None:
+        flow.end = self._now
+        del self._flows[flow.stream.id]
+        self._done.append(Done(flow.stream.id, flow.delivered, flow.end, flow.retransmitted, flow.reordered, flow.lost))
+
+    # -- the receiver
+
+    def _receive(self, port: Port, packet: Packet) -> None:
+        flow, sequence, settings = packet.flow, packet.sequence, self.settings
+        if sequence in flow.received:
+            self._count("packets discarded", "duplicate")
+        elif settings.acks and settings.go_back_n and sequence != len(flow.received):
+            self._count("packets discarded", "out of order (go-back-N)")
+        else:
+            self._take(flow, packet)
+        flow.highest = max(flow.highest, sequence)
+        if not settings.acks:
+            self._leave(packet, "arrived")
+            if len(flow.received) + flow.lost == flow.packets:
+                self._finish(flow)
+            return
+        # the packet becomes its own ACK and takes its way back
+        self._account["arrived"] += 1
+        self._account["sent"] += 1
+        packet.kind, packet.size, packet.cumulative = ACK, ACK_BYTES, len(flow.received)
+        packet.hop -= 1
+        self._offer(self._ports[port.index ^ 1], packet)
+
+    def _take(self, flow: Flow, packet: Packet) -> None:
+        """A packet that arrives for the first time."""
+        flow.received.add(packet.sequence)
+        self._delivered_bytes += self._payload(flow, packet.sequence)
+        if packet.transmission == 0:
+            distance = max(0, flow.highest - packet.sequence)
+            flow.reordered += distance > 0
+            self._distances[min(distance, BINS - 1)] += 1
+        if len(flow.received) == flow.packets:
+            flow.delivered = self._now
+            if flow.stream.notify:
+                self._tells.append(Tell(DELIVERED, flow.stream.id))
+
+    # -- losses and accounts
+
+    def _leave(self, packet: Packet, how: str) -> None:
+        self._inside -= 1
+        self._account[how] += 1
+
+    def _drop(self, port: Port, packet: Packet, reason: str) -> None:
+        port.dropped += 1
+        self._trace(packet, port, self._now, -1, -1)
+        self._lose(packet, reason)
+
+    def _lose(self, packet: Packet, reason: str) -> None:
+        """A packet is gone. Without ACKs nobody sends it again: the flow ends when the rest has arrived."""
+        self._leave(packet, "lost")
+        self._count("packets lost", reason)
+        flow = packet.flow
+        if not self.settings.acks:
+            flow.lost += 1
+            if len(flow.received) + flow.lost == flow.packets:
+                self._finish(flow)
+
+    def _count(self, what: str, reason: str) -> None:
+        self._counters[what, reason] = self._counters.get((what, reason), 0) + 1
+
+    def _trace(self, packet: Packet, port: Port, offered: int, start: int, end: int) -> None:
+        """One row a packet and link, when the link accepts it (a NIC: when it sends it); -1: lost here."""
+        if self._on_trace is not None:
+            flow, sequence = packet.flow.stream.id, packet.sequence
+            row = (flow, sequence, packet.transmission, packet.kind, port.index, offered, start, end, packet.marked)
+            self._rows.append(row)
+
+    def _flush_trace(self) -> None:
+        if self._on_trace is not None and self._rows:
+            self._on_trace(np.array(self._rows, dtype=np.int64))
+            self._rows.clear()

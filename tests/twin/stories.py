@@ -1,0 +1,343 @@
+"""Random small stories for the twin tests: a network, its settings, and what happens when; told to either engine."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from models.builders import fat_tree, leaf_spine, star, torus
+from models.paths import Routes
+from models.topology import Topology, TopologyBuilder
+from models.units import serialisation_ps
+from sim.clock import Clock
+from sim.dispatch.packet import destination_rotation, least_queue, round_robin
+from sim.dispatch.packet import random as random_port
+from sim.network.packet import PacketChoice, PacketNetwork, PacketSettings
+from sim.network.protocol import DELIVERED, TIMEOUT, Stream, Tell
+from sim.network.reference import ReferenceNetwork
+
+GBPS = 10**9
+MOST = 2500  # rows of the trace of a story
+Cable = tuple[int, int]  # rate, delay
+Command = Callable[[Any], None]  # what is done to a network
+
+
+@dataclass
+class Story:
+    """``commands`` [(ps, command)] in order of time; ``after`` what a delivered stream starts."""
+
+    seed: int
+    topology: Topology
+    settings: PacketSettings
+    policy: tuple[Any, dict[str, Any]] | None
+    routes: Routes
+    stop: int
+    streams: list[tuple[int, Stream]]
+    after: dict[int, list[Stream]] = field(default_factory=dict)
+    commands: list[tuple[int, Command]] = field(default_factory=list)
+    looks: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Outcome:
+    """All that can be seen of a run."""
+
+    trace: list[tuple[int, ...]]
+    done: list[Any]
+    tells: list[tuple[int, list[Tell]]]
+    states: list[tuple[int, list[int], list[int]]]
+    totals: dict[str, list[int]]
+    counters: dict[tuple[str, str], int]
+    reordering: list[int]
+    delivered_bytes: int
+    active: list[int]
+    broken: list[str]
+
+
+def tell(
+    story: Story,
+    engine: type[PacketNetwork] | type[ReferenceNetwork],
+    tick: int | None = None,
+    until: int | None = None,
+) -> Outcome:
+    """Runs a story on an engine, with a SimPy process that only interrupts it every ``tick`` ps."""
+    blocks: list[np.ndarray] = []
+    choice = None
+    if story.policy is not None:
+        module, parameters = story.policy
+        memory = module.state(story.topology, module.Params(**parameters), story.seed)
+        choice = PacketChoice(module.pick, np.ascontiguousarray(memory, dtype=np.int64), module.uses_queues)
+    network = engine(story.topology, story.routes, story.settings, choice, blocks.append)
+    clock = Clock(network)
+    seen = Outcome([], [], [], [], {}, {}, [], 0, [], [])
+    patience: dict[int, int] = {}
+    streams = {stream.id: stream for _, stream in story.streams}
+    streams |= {stream.id: stream for later in story.after.values() for stream in later}
+
+    def hear(tells: list[Tell]) -> None:
+        seen.tells.append((clock.now, tells))
+        for kind, ident in tells:
+            if kind == DELIVERED:
+                for stream in story.after.get(ident, []):
+                    network.add(stream)
+            elif kind == TIMEOUT:
+                patience[ident] = patience.get(ident, 0) + 1
+                rng = random.Random(story.seed * 1009 + ident * 31 + patience[ident])
+                way = any_way(rng, story.topology, story.routes, streams[ident])
+                if rng.random() < 0.7:
+                    network.reroute(ident, way)
+                else:
+                    clock.at(clock.now + rng.randrange(1, 10**6), partial(network.reroute, ident, way))
+
+    def look() -> None:
+        state = network.link_state(clock.now)
+        seen.states.append((clock.now, state.queue_bytes.tolist(), state.sent_bytes.tolist()))
+
+    def play() -> Any:
+        acts: list[tuple[int, int, Command]] = [(when, 1, command) for when, command in story.commands]
+        acts += [(when, 0, lambda net, stream=stream: net.add(stream)) for when, stream in story.streams]
+        acts += [(when, 2, lambda _: look()) for when in story.looks]
+        for when, _, act in sorted(acts, key=lambda item: item[:2]):
+            if when > clock.now:
+                yield clock.timeout(when - clock.now)
+            act(network)
+
+    def interrupt() -> Any:
+        while tick:
+            yield clock.timeout(tick)
+
+    clock.on_tell = hear
+    clock.process(play())
+    if tick:
+        clock.process(interrupt())
+    clock.run(until=story.stop if until is None else until)
+    seen.trace = sorted(tuple(row) for block in blocks for row in block.tolist())
+    seen.done = sorted(network.finished())
+    seen.totals = {name: column.tolist() for name, column in network.link_totals(clock.now).items()}
+    seen.counters = network.counters()
+    seen.reordering = network.reordering().tolist()
+    seen.delivered_bytes = network.delivered_bytes()
+    seen.active = network.active()
+    seen.broken = network.check(clock.now)
+    return seen
+
+
+# -- making stories up
+
+
+def make(seed: int) -> Story:
+    rng = random.Random(seed)
+    topology = _topology(rng)
+    routes = Routes(topology)
+    mtu = rng.choice([1, 7, 100, 997, 1000, 4096])
+    settings = _settings(rng, topology, mtu)
+    streams, after = _streams(rng, topology, routes, mtu)
+    # so long that most stories end, even with a few timeouts
+    slowest = int(topology.link_rate.min())
+    packets = sum(-(-stream.bytes // mtu) for _, stream in streams)
+    ahead = serialisation_ps(mtu + settings.header, slowest) + int(topology.link_delay.max())
+    stop = max(when for when, _ in streams) + (packets + 20) * ahead * rng.choice([1, 2, 4])
+    story = Story(seed, topology, settings, _policy(rng), routes, stop, streams, after)
+    rows = tell(story, PacketNetwork).trace
+    if len(rows) > MOST:  # the specification is slow
+        story.stop = sorted(row[5] for row in rows)[MOST]
+    if rng.random() < 0.6:
+        _trouble(rng, story, rows)
+    story.looks = sorted(rng.randrange(story.stop + 1) for _ in range(3))
+    return story
+
+
+def _cable(rng: random.Random) -> Cable:
+    return rng.choice([100, 100, 100, 50, 25, 7, 400]) * GBPS, rng.choice([80_000, 80_000, 1, 500_000, 33_333])
+
+
+def _topology(rng: random.Random) -> Topology:
+    kind = rng.choice(
+        ["star", "leaf_spine", "leaf_spine", "fat_tree", "torus", "graph", "graph", "dual", "rails", "mesh"]
+    )
+    host, fabric = _cable(rng), _cable(rng)
+    if rng.random() < 0.3:
+        fabric = host  # many events of one instant
+    if kind == "star":
+        return star.build(rng.randint(2, 5), host)
+    if kind == "leaf_spine":
+        return leaf_spine.build(rng.randint(2, 3), rng.randint(1, 3), rng.randint(1, 3), host, fabric)
+    if kind == "fat_tree":
+        return fat_tree.build(host, (host[0], fabric[1]), k=4, tiers=rng.choice([2, 3]))
+    if kind == "torus":
+        return torus.build(rng.choice([[3], [4], [2, 2], [2, 3], [3, 3]]), host, fabric)
+    return _graph(rng, kind)
+
+
+def _graph(rng: random.Random, kind: str) -> Topology:
+    """A connected multigraph: switches and hosts, some with several links; or hosts alone ("mesh")."""
+    builder = TopologyBuilder(kind)
+    hosts = rng.randint(2, 5)
+    nodes = rng.randint(2, 4)
+    for host in range(hosts):
+        builder.add_node(f"host{host}", host=True, tier=-1)
+    names = [f"host{host}" for host in range(hosts)]
+    alike = _cable(rng) if kind == "rails" or rng.random() < 0.4 else None
+
+    def join(a: str, b: str) -> None:
+        rate, delay = alike or _cable(rng)
+        builder.add_cable(a, b, rate, delay, back=_cable(rng) if alike is None and rng.random() < 0.2 else None)
+
+    if kind != "mesh":
+        names = [f"switch{number}" for number in range(nodes)]
+        for name in names:
+            builder.add_node(name, host=False, tier=-1)
+        for host in range(hosts):
+            for _ in range({"dual": rng.randint(1, 3), "rails": 3}.get(kind, 1)):
+                join(f"host{host}", rng.choice(names))
+    for number in range(1, len(names)):
+        join(names[number], names[rng.randrange(number)])
+    for _ in range(rng.randint(0, 4)):
+        a, b = rng.sample(names, 2)
+        join(a, b)
+    return builder.freeze()
+
+
+def _settings(rng: random.Random, topology: Topology, mtu: int) -> PacketSettings:
+    header = rng.choice([0, 64])
+    packet = mtu + header
+    kmin = rng.choice([None, None, 0, packet, 3 * packet])
+    window = np.array(
+        [rng.choice([1, mtu, 2 * mtu + 1, 10 * mtu, 2**62]) for _ in range(topology.hosts)], dtype=np.int64
+    )
+    if rng.random() < 0.5:
+        window[:] = window[0]
+    return PacketSettings(
+        mtu=mtu,
+        header=header,
+        acks=rng.random() < 0.75,
+        go_back_n=rng.random() < 0.5,
+        rto=rng.choice([100_000, 700_000, 3_000_000, 10_000_000, 3_333_333]),
+        window=window,
+        buffer=rng.choice([None, packet, 2 * packet + 1, 5 * packet, 3]),
+        kmin=kmin,
+        kmax=None if kmin is None else kmin + rng.choice([0, packet, 5 * packet]),
+        pmax=rng.choice([1.0, 0.5, 0.1]),
+        key=rng.randrange(2**63),
+    )
+
+
+def _policy(rng: random.Random) -> tuple[Any, dict[str, Any]] | None:
+    drill = {
+        "samples": rng.choice([1, 2, 3, "all"]),
+        "memory": rng.randint(0, 2),
+        "ties": rng.choice(["random", "first"]),
+    }
+    return rng.choice(
+        [
+            None,
+            None,
+            (random_port, {}),
+            (round_robin, {"start": rng.choice(["random", "zero"])}),
+            (destination_rotation, {}),
+            (least_queue, drill),
+        ]
+    )
+
+
+def _streams(
+    rng: random.Random, topology: Topology, routes: Routes, mtu: int
+) -> tuple[list[tuple[int, Stream]], dict[int, list[Stream]]]:
+    starts = [0, rng.randrange(10**6), rng.choice([80_000, 160_000, 240_000]), rng.randrange(3 * 10**6)]
+    pathless = rng.choice([0.0, 0.5, 1.0])
+    streams: list[tuple[int, Stream]] = []
+    after: dict[int, list[Stream]] = {}
+    for number in range(rng.randint(1, 7)):
+        one = _stream(rng, topology, routes, mtu, 10 * number, pathless)
+        streams.append((rng.choice(starts), one))
+        for child in range(rng.choice([0, 0, 1, 2])):
+            after.setdefault(one.id, []).append(_stream(rng, topology, routes, mtu, one.id + 1 + child, pathless))
+    rng.shuffle(streams)
+    return streams, after
+
+
+def _stream(rng: random.Random, topology: Topology, routes: Routes, mtu: int, ident: int, pathless: float) -> Stream:
+    src, dst = rng.sample(range(topology.hosts), 2)
+    if topology.kind == "rails" and dst != 0:
+        src = 0  # several streams on the same NICs
+    packets = rng.choice([1, 1, 2, 3, 5, 8, 13, 21] + [100] * (rng.random() < 0.03))
+    size = rng.choice([1, packets * mtu, (packets - 1) * mtu + 1, rng.randint(1, packets * mtu)])
+    one = Stream(ident, src, dst, size, None, notify=rng.random() < 0.7, notify_end=rng.random() < 0.3)
+    path = None if rng.random() < pathless else any_way(rng, topology, routes, one)
+    return one._replace(path=path, ask=path is not None and rng.random() < 0.3)
+
+
+def any_way(rng: random.Random, topology: Topology, routes: Routes, stream: Stream) -> tuple[int, ...]:
+    """An equal-cost path, or any path without a loop."""
+    known = routes.paths(stream.src, stream.dst)
+    if known and rng.random() < 0.7:
+        return rng.choice(known)
+    switchless = topology.nodes == topology.hosts
+    while True:  # a random walk until it happens to be a path
+        way: list[int] = []
+        node, visited = stream.src, {stream.src}
+        while node != stream.dst:
+            leaving = topology.out_link[topology.out_start[node] : topology.out_start[node + 1]].tolist()
+            ends = {link: int(topology.link_dst[link]) for link in leaving}
+            onward = [
+                link
+                for link, end in ends.items()
+                if end not in visited and (end >= topology.hosts or end == stream.dst or switchless)
+            ]
+            if not onward:
+                break
+            way.append(rng.choice(onward))
+            node = ends[way[-1]]
+            visited.add(node)
+        if node == stream.dst:
+            return tuple(way)
+
+
+def _trouble(rng: random.Random, story: Story, rows: list[tuple[int, ...]]) -> None:
+    """Links that go down and up, tables that follow, streams that change their path; at awkward instants."""
+    topology, delay = story.topology, story.topology.link_delay
+    sent = [row for row in rows if row[7] >= 0]
+    ends = {row[7] for row in sent} | {row[7] + int(delay[row[4]]) for row in sent}
+    awkward = sorted(when for when in ends if when < story.stop) or [1]
+
+    def instant() -> int:
+        when = rng.choice(awkward[: max(1, len(awkward) * 3 // 4)])
+        return max(0, when + rng.choice([0, 0, 0, 0, -1, 1]))
+
+    used = sorted({row[4] for row in rows})
+    changes: list[tuple[int, tuple[int, ...], bool]] = []
+    for _ in range(rng.randint(0, 3)):
+        link = rng.choice(used) if rng.random() < 0.8 else rng.randrange(topology.links)
+        links = (link, link ^ 1) if rng.random() < 0.7 else (link,)
+        down, up = sorted((instant(), instant()))
+        if rng.random() < 0.3:  # shorter than a packet
+            up = down + rng.choice([0, 1, 1_000, 20_000])
+        changes.append((down, links, False))
+        if rng.random() < 0.7:
+            changes.append((up, links, True))
+    changes.sort(key=lambda change: change[0])
+    state = np.ones(topology.links, dtype=np.bool_)
+    convergence = rng.choice([None, 0, 1, 100_000, 1_000_000])
+    for when, links, is_up in changes:
+        story.commands.append((when, lambda net, links=links, is_up=is_up: net.set_links(links, is_up)))
+        state[list(links)] = is_up
+        if convergence is not None:
+            routes = Routes(topology, state)
+            story.commands.append((when + convergence, lambda net, routes=routes: net.set_routes(routes)))
+            for _, stream in story.streams:
+                paths = routes.paths(stream.src, stream.dst)
+                if paths and rng.random() < 0.4:
+                    _move(story, when + convergence, stream.id, rng.choice(paths))
+    for _ in range(rng.randint(0, 3)):
+        _, stream = rng.choice(story.streams)
+        way = None if rng.random() < 0.3 else any_way(rng, topology, story.routes, stream)
+        _move(story, instant(), stream.id, way)
+
+
+def _move(story: Story, when: int, stream: int, way: tuple[int, ...] | None) -> None:
+    story.commands.append((when, lambda net: net.reroute(stream, way)))
