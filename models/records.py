@@ -211,7 +211,7 @@ _COUNTERS = Table(
     (
         _text("name", "What it happened to, such as `packets_dropped`."),
         _text("reason", "Why."),
-        _count("count", "How often."),
+        _count("count", "How often.", statistics=False),
     ),
     "nothing was dropped, rejected, clipped or extrapolated",
 )
