@@ -64,6 +64,7 @@ class World:
     gpus: Gpus
     expected_bytes: int | None  # payload of all work, where it can be told beforehand
     loads: list[float]  # of workloads that are given one
+    housekeeping: int = 1  # SimPy events that are always planned: telemetry's next sample
 
 
 def build(loaded: Loaded) -> World:
@@ -78,12 +79,7 @@ def build(loaded: Loaded) -> World:
     network = _network(loaded, topology, routes, streams)
     clock = Clock(network)
     view = PathView(topology, routes, streams.key("dispatch/path"), lambda: int(clock.now))
-    choice = loaded.dispatch["path"]
-    if scenario.packets and loaded.dispatch["packet"].policy.module.pick is not None:
-        # packets choose their ports hop by hop among all equal-cost paths, whatever path a hash would give their flow
-        policy: Any = spray.Policy(spray.Params(), view)
-    else:
-        policy = choice.policy.module.Policy(choice.params, view)
+    policy = _path_policy(loaded, view)
     transport = scenario.fabric.transport
     acks = scenario.packets and transport.kind == "window"
     unloaded = Unloaded(
@@ -101,20 +97,41 @@ def build(loaded: Loaded) -> World:
     maker = _Maker(loaded, topology, clock, flows, streams, collectives, gpus)
     for index, item in enumerate(scenario.workload):
         maker.make(index, item)
-    interval = scenario.telemetry.interval
     telemetry = Telemetry(
         clock,
         network,
         topology,
-        None if interval == "auto" else interval,
+        None if scenario.telemetry.interval == "auto" else scenario.telemetry.interval,
         list(scenario.telemetry.links),
         flows.active,
+        _shortest(loaded, topology, maker.expected),
     )
     faults = _faults(loaded, topology, clock, network, flows)
     return World(
         loaded, topology, clock, network, flows, maker.work, maker.endless, faults, telemetry, collectives, gpus,
         maker.expected, maker.loads,
     )  # fmt: skip
+
+
+def _path_policy(loaded: Loaded, view: PathView) -> Any:
+    """The flows' policy. A packet policy chooses among all equal-cost ports, so it wins over a flow's own path.
+
+    Without packets its even spread is what is left of it.
+    """
+    if loaded.dispatch["packet"].policy.module.pick is not None:
+        return spray.Policy(spray.Params(), view)
+    choice = loaded.dispatch["path"]
+    return choice.policy.module.Policy(choice.params, view)
+
+
+def _shortest(loaded: Loaded, topology: Topology, expected: int | None) -> int | None:
+    """ps that all work takes at least: all hosts send at full rate, over two links. None: it can't be told."""
+    if expected is None:
+        return None
+    sending = expected * 8 * PS_PER_SECOND // int(topology.nic_rate.sum())
+    through = sending + 2 * int(topology.link_delay.max())
+    limit = loaded.scenario.stop.time
+    return through if limit is None else min(through, limit)
 
 
 def default_window(loaded: Loaded, topology: Topology, routes: Routes) -> NDArray[np.int64]:

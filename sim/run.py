@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import platform
+import signal
 import sys
+import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +21,7 @@ import numpy as np
 from simpy.events import Event
 
 from sim.build import World, build
+from sim.clock import Clock
 from sim.network.protocol import INFINITY
 from sim.progress import Progress
 from sim.record import fabric_facts, frame, mark_interrupted, microseconds, write_run, write_variants
@@ -71,6 +76,18 @@ def run_all(loaded: Sequence[Loaded], folder: Path, quiet: bool = False) -> Outc
     return outcome
 
 
+@contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Python's collector walks over all flows again and again, and finds nothing: what a run drops is in no cycles."""
+    before = gc.get_threshold()
+    gc.set_threshold(1_000_000, 10, 10)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+@_seldom_collected()
 def run_one(world: World, folder: Path, progress: Progress) -> str:
     """Runs and writes one world; returns its status."""
     started, cpu = time.perf_counter(), time.process_time()
@@ -105,6 +122,7 @@ def _run(world: World, progress: Progress) -> tuple[str, list[str]]:
     clock, scenario = world.clock, world.loaded.scenario
     limit = clock.event()
     if scenario.stop.time is not None:
+        world.housekeeping += 1
         # after everything else of that instant
         clock.at(scenario.stop.time, limit.succeed, priority=10)
     stalled = clock.event()
@@ -115,21 +133,36 @@ def _run(world: World, progress: Progress) -> tuple[str, list[str]]:
         clock.process(_drain(world, done, drained))
     end = clock.any_of([limit, stalled, drained])
     try:
-        clock.run(until=end)
+        with _interruptible(clock):
+            clock.run(until=end)
     except KeyboardInterrupt:
         progress.interrupted = True
     world.flows.collect()
-    waiting = [line for work in world.work for line in work.describe_waiting()]
+    waiting = [line for work in world.work for line in work.describe_waiting()] + world.flows.describe_open()
     lost = world.flows.unreachable()
     if progress.interrupted:
         return "stopped", ["interrupted", *waiting[:_LISTED], *lost]
     if stalled.triggered:
+        waiting = waiting or [f"{world.flows.active()} flows wait for their last ACK"]
         return "stalled", ["nothing moves any more", *_listed(waiting), *lost]
     if not drained.triggered and world.work and not done.triggered:
         return "stopped", ["stop.time came while work was unfinished", *_listed(waiting), *lost]
     if _saturated(world):
         return "saturated", ["the backlog kept growing: no steady-state mean is claimed", *lost]
     return "completed", lost
+
+
+@contextmanager
+def _interruptible(clock: Clock) -> Iterator[None]:
+    """An interrupt waits for a point where clock and engine agree; a raise anywhere would leave half an event."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: setattr(clock, "interrupted", True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _listed(lines: list[str]) -> list[str]:
@@ -139,6 +172,7 @@ def _listed(lines: list[str]) -> list[str]:
 def _drain(world: World, done: Event, drained: Event) -> Generator[Event, Any, None]:
     """When all work is done, the last ACKs still come home; flows that nobody waits for still end."""
     yield done
+    world.housekeeping += 1
     step = 1_000_000
     while world.network.active():
         yield world.clock.timeout(step)
@@ -147,13 +181,13 @@ def _drain(world: World, done: Event, drained: Event) -> Generator[Event, Any, N
 
 
 def _watch(world: World, stalled: Event) -> Generator[Event, Any, None]:
-    """The watchdog. Housekeeping (this process, telemetry, the limit, a drain) does not count as something planned."""
+    """The watchdog: stalled when nothing but housekeeping is planned and the network sleeps or only runs its timers."""
     clock, network = world.clock, world.network
     patience = world.loaded.scenario.stop.stall
     seen = -1
     while True:
         yield clock.timeout(patience)
-        planned = len(clock._queue) - 1 - (world.loaded.scenario.stop.time is not None)
+        planned = len(clock._queue) - world.housekeeping
         asleep = network.next_time() == INFINITY
         moved = network.delivered_bytes() + len(world.flows.flow)
         only_timers = moved == seen and world.loaded.scenario.packets

@@ -27,6 +27,7 @@ from sim.engine.layout import (
     load_long,
     nic_at,
     packet_at,
+    rare_at,
     store_byte,
     store_int,
     store_long,
@@ -113,6 +114,8 @@ def _queue_flow(w, flow, slot, sequence, now):  # type: ignore[no-untyped-def]
     """Puts a flow that can send at the end of a NIC's turn. At a host with several links the packet's is chosen here."""
     if flow.path >= 0:
         number = load_int(w.paths, flow.path)
+    elif flow.homes == 1:
+        number = flow.first_link
     else:
         index = w.free  # a packet not sent yet, to ask the policy with
         packet = packet_at(w.packets, index)
@@ -401,7 +404,8 @@ def empty_link(w, number, now):  # type: ignore[no-untyped-def]
     """A link went down: what is queued and in flight on it is lost."""
     link = link_at(w.links, number)
     waiting = nic_at(w.nics, link.nic).control_bytes if link.nic >= 0 else 0
-    link.sent_lost -= queue_bytes(w, link, now) - waiting
+    rare = rare_at(w.rare, number)
+    rare.sent_lost -= queue_bytes(w, link, now) - waiting
     index = link.head
     link.head = -1
     link.tail = -1
@@ -414,7 +418,7 @@ def empty_link(w, number, now):  # type: ignore[no-untyped-def]
         link.dropped += 1
         w.lost_down += 1
         link.accepted -= packet.size
-        link.sent_lost += packet.size
+        rare.sent_lost += packet.size
         link.accepted_packets -= 1
         lose(w, index, packet, now)
         index = following

@@ -13,6 +13,8 @@ from sim.engine.calendar import NEVER, peek, pop, push, remove
 from sim.engine.hosts import acknowledge, empty_link, leave_turn, nic_turn, receive, send_control, timer_ran_out, wake
 from sim.engine.layout import (
     ACK,
+    LINK,
+    Packet,
     World,
     flow_at,
     link_at,
@@ -20,6 +22,8 @@ from sim.engine.layout import (
     load_long,
     nic_at,
     packet_at,
+    prefetch,
+    rare_at,
     world_at,
 )
 from sim.engine.ports import choose, enqueue, leave_trail, lose, queue_bytes, trail_back
@@ -27,9 +31,31 @@ from sim.engine.timers import pop_timer
 
 _LONG = types.int64
 _VOID = types.void
+LINK_BYTES = LINK.itemsize
 
 # why `advance` came back
 IDLE, TOLD, BUDGET, POOL, TRACE_FULL = range(5)
+
+
+@njit(_LONG(World, _LONG, Packet, _LONG, _LONG), inline=True)
+def _onward(w, index, packet, node, now):  # type: ignore[no-untyped-def]
+    """The link that a packet takes from a node on its way; -1 if there is none."""
+    if packet.kind == ACK:
+        if packet.path < 0:
+            return trail_back(w, index, packet)
+        packet.path -= 1
+        return load_int(w.paths, packet.path) ^ 1
+    if packet.path >= 0:
+        onward = load_int(w.paths, packet.path)
+        packet.path += 1
+        packet.hop += 1
+        return onward
+    if packet.hop >= w.hops:
+        return -1
+    onward = choose(w, packet, node, now)
+    if onward >= 0:
+        leave_trail(w, index, packet, onward)
+    return onward
 
 
 @njit(_VOID(World, _LONG, _LONG), inline=True)
@@ -43,38 +69,28 @@ def arrive(w, number, now):  # type: ignore[no-untyped-def]
         link.queued -= packet.size
         link.wire = following
     link.head = following
+    # where it goes is found before the link's next event is filed, so that the way there is fetched meanwhile
+    home = link.dst == packet.dst
+    onward = -1
+    if not home:
+        onward = _onward(w, index, packet, link.dst, now)
+        if onward >= 0:
+            prefetch(w.links + onward * LINK_BYTES)
+            prefetch(w.links + onward * LINK_BYTES + 64)
     if following < 0:
         link.tail = -1
     else:
         push(w, packet_at(w.packets, following).end + link.delay, w.nic_count + number)
-    node = link.dst
-    if packet.kind == ACK:
-        if node == packet.dst:
+    if home:
+        if packet.kind == ACK:
             acknowledge(w, index, packet, now)
-            return
-        if packet.path >= 0:
-            packet.path -= 1
-            onward = load_int(w.paths, packet.path) ^ 1
         else:
-            onward = trail_back(w, index, packet)
-    elif node == packet.dst:
-        receive(w, index, packet, number, now)
-        return
-    elif packet.path >= 0:
-        onward = load_int(w.paths, packet.path)
-        packet.path += 1
-        packet.hop += 1
-    else:
-        onward = -1
-        if packet.hop < w.hops:
-            onward = choose(w, packet, node, now)
-        if onward < 0:
-            w.lost_unreachable += 1
-            link.dropped += 1
-            lose(w, index, packet, now)
-            return
-        leave_trail(w, index, packet, onward)
-    if link_at(w.links, onward).nic >= 0:
+            receive(w, index, packet, number, now)
+    elif onward < 0:
+        w.lost_unreachable += 1
+        link.dropped += 1
+        lose(w, index, packet, now)
+    elif link_at(w.links, onward).nic >= 0:
         send_control(w, onward, index, packet, now)
     else:
         enqueue(w, onward, index, packet, now)
@@ -171,7 +187,7 @@ def look(address, now, queues, sent):  # type: ignore[no-untyped-def]
         link = link_at(w.links, number)
         queues[number] = queue_bytes(w, link, now)
         waiting = nic_at(w.nics, link.nic).control_bytes if link.nic >= 0 else 0
-        sent[number] = link.accepted + link.sent_lost - (queues[number] - waiting)
+        sent[number] = link.accepted + rare_at(w.rare, number).sent_lost - (queues[number] - waiting)
 
 
 @njit(_VOID(_LONG, _LONG[::1], _LONG[::1]))

@@ -19,12 +19,12 @@ INLINE = 4  # hops whose links are kept in the packet itself
 WORLD = np.dtype(
     [
         # addresses
-        *[(name, "i8") for name in ("links", "nics", "flows", "packets", "timers", "paths", "marks", "trail")],
+        *[(name, "i8") for name in ("links", "rare", "nics", "flows", "packets", "timers", "paths", "marks", "trail")],
         *[
             (name, "i8")
             for name in ("heads", "bits", "summary", "event_time", "event_next", "run", "spare_run", "heap")
         ],
-        *[(name, "i8") for name in ("table_start", "table_port", "table_weight", "last_start", "last_link")],
+        *[(name, "i8") for name in ("table", "table_port", "table_weight", "last_start", "last_link")],
         *[(name, "i8") for name in ("queues", "policy_state", "trace", "tells", "done", "distances", "group")],
         # sizes and settings
         *[(name, "i8") for name in ("link_count", "nic_count", "groups", "hops", "policy_words", "distance_bins")],
@@ -54,10 +54,14 @@ LINK = np.dtype(
         # second: acceptance only
         ("rate", "i8"), ("ack_ser", "i8"), ("buffer", "i8"), ("queue_max", "i8"), ("kmin", "i8"),
         ("accepted_packets", "i8"), ("up", "i4"), ("src", "i4"), ("dropped", "i8"),
-        # rarely
+    ]
+)  # fmt: skip
+
+# what of a link is rarely wanted; kept apart so that a link is two cache lines side by side
+RARE = np.dtype(
+    [
         ("kmax", "i8"), ("pmax", "f8"), ("marked", "i8"),
         ("sent_lost", "i8"),  # wire bytes that had left when the link went down, and never arrived
-        *[(f"spare{i}", "i8") for i in range(4)],
     ]
 )  # fmt: skip
 
@@ -89,7 +93,7 @@ FLOW = np.dtype(
         ("acked", "i4"), ("expected", "i4"), ("received", "i4"), ("highest", "i4"), ("in_network", "i4"),
         ("next_ready", "i4"), ("is_ready", "i4"), ("blocked", "i4"), ("timer", "i4"), ("over", "i4"),
         ("notify", "i4"), ("ask", "i4"), ("retransmitted", "i4"), ("reordered", "i4"),
-        ("lost", "i4"), ("told", "i4"), ("first_link", "i4"), ("spare1", "i4"), ("spare2", "i4"),
+        ("lost", "i4"), ("told", "i4"), ("first_link", "i4"), ("homes", "i4"), ("spare", "i4"),
     ]
 )  # fmt: skip
 
@@ -173,6 +177,7 @@ def prefetch(typing_context: Any, address: Any) -> Any:
 
 world_at = record_at(WORLD)
 link_at = record_at(LINK)
+rare_at = record_at(RARE)
 nic_at = record_at(NIC)
 flow_at = record_at(FLOW)
 packet_at = record_at(PACKET)
@@ -197,8 +202,8 @@ def address_as_pointer(typing_context: Any, address: Any) -> Any:
 
 
 def block(dtype: np.dtype[Any] | str, count: int) -> np.ndarray[Any, Any]:
-    """Zeroed records that begin on a cache line."""
+    """Zeroed records that begin on a pair of cache lines."""
     kind = np.dtype(dtype)
-    raw = np.zeros(count * kind.itemsize + 64, dtype=np.uint8)
-    skip = -raw.ctypes.data % 64
+    raw = np.zeros(count * kind.itemsize + 128, dtype=np.uint8)
+    skip = -raw.ctypes.data % 128
     return raw[skip : skip + count * kind.itemsize].view(kind)

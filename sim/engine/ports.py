@@ -29,12 +29,14 @@ from sim.engine.layout import (
     load_long,
     nic_at,
     packet_at,
+    rare_at,
     store_int,
     store_long,
 )
 from sim.engine.signatures import call_pick
 
 BYTE_PS = 8 * 10**12
+COUNT_BITS = 16  # of a table's entry: the number of ports; above it, where they begin
 _MARK = 1 << 20  # the hop number of marking draws is set apart from that of path draws
 _LONG = types.int64
 PACKET_BYTES = PACKET.itemsize
@@ -197,8 +199,9 @@ def enqueue(w, number, index, packet, now):  # type: ignore[no-untyped-def]
         return
     if queue >= link.kmin and packet.kind == DATA:
         chance = 1.0
-        if queue < link.kmax:
-            chance = link.pmax * (queue - link.kmin) / (link.kmax - link.kmin)
+        rare = rare_at(w.rare, number)
+        if queue < rare.kmax:
+            chance = rare.pmax * (queue - link.kmin) / (rare.kmax - link.kmin)
         if chance < 1.0:
             flow = flow_at(w.flows, packet.flow).id
             number63 = draw(w.key, flow, packet.sequence, packet.transmission, _MARK + packet.hop)
@@ -206,7 +209,7 @@ def enqueue(w, number, index, packet, now):  # type: ignore[no-untyped-def]
                 chance = 0.0
         if chance > 0.0:
             packet.marked = 1
-            link.marked += 1
+            rare.marked += 1
     link.queue_max = max(link.queue_max, queue + packet.size)
     transmit(w, link, number, index, packet, now)
 
@@ -252,8 +255,8 @@ def trail_back(w, index, packet):  # type: ignore[no-untyped-def]
 def choose(w, packet, node, now):  # type: ignore[no-untyped-def]
     """The link that a packet without a path of its own takes from ``node``, or -1 if none leads on."""
     row = node * w.groups + packet.group
-    first = load_long(w.table_start, row)
-    count = load_long(w.table_start, row + 1) - first
+    entry = load_long(w.table, row)
+    first, count = entry >> COUNT_BITS, entry & ((1 << COUNT_BITS) - 1)
     ports = w.table_port + 4 * first
     weights = w.table_weight + 8 * first if w.table_weight else 0
     if count == 0:  # the destination hangs here, or nowhere

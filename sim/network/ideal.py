@@ -145,6 +145,9 @@ class IdealNetwork:
             int(self.topology.link_rate[link]) * self._efficiency / Fraction(share).limit_denominator(10**6)
             for link, share in zip(transfer.links, transfer.shares, strict=True)
         ]
+        if transfer.stream.weight < 1:  # a piece: its flow may not outrun what it could do as a whole
+            whole = self._routes.max_flow(transfer.stream.src, transfer.stream.dst)
+            limits.append(whole * self._efficiency * Fraction(transfer.stream.weight).limit_denominator(10**6))
         if transfer.stream.cap is not None:
             limits.append(Fraction(transfer.stream.cap))
         stands = not limits or not all(self._up[link] for link in transfer.links)

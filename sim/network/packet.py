@@ -12,7 +12,8 @@ from models.paths import Routes
 from models.topology import Topology
 from models.units import serialisation_ps
 from sim.engine import kernel
-from sim.engine.layout import FLOW, LINK, NIC, PACKET, TRACE, WORLD, block
+from sim.engine.layout import FLOW, LINK, NIC, PACKET, RARE, TRACE, WORLD, block
+from sim.engine.ports import COUNT_BITS
 from sim.engine.signatures import address_of
 from sim.network.protocol import INFINITY, Done, LinkState, Stream, Tell
 from sim.network.settings import ACK_BYTES, PacketChoice, PacketSettings
@@ -64,6 +65,7 @@ class PacketNetwork:
         self._edge: list[int] = topology.edge_of_host.tolist()
         out = topology.out_start[: topology.hosts]
         self._first: list[int] = topology.out_link[np.minimum(out, topology.links - 1)].tolist() if topology.links else []
+        self._homes: list[int] = np.diff(topology.out_start[: topology.hosts + 1]).tolist()
         self._window: list[int] = settings.window.tolist()
         self._make_links()
         self._settle()
@@ -95,8 +97,10 @@ class PacketNetwork:
         links["up"] = 1
         links["buffer"] = _NO_LIMIT if settings.buffer is None else settings.buffer
         links["kmin"] = _NO_LIMIT if settings.kmin is None else settings.kmin
-        links["kmax"] = _NO_LIMIT if settings.kmax is None else settings.kmax
-        links["pmax"] = settings.pmax
+        rare = block(RARE, max(1, topology.links))
+        rare["kmax"] = _NO_LIMIT if settings.kmax is None else settings.kmax
+        rare["pmax"] = settings.pmax
+        self._hold("rare", rare)
         links["last_size"] = -1
         by_rate = {int(rate): serialisation_ps(ACK_BYTES, int(rate)) for rate in np.unique(topology.link_rate)}
         links["ack_ser"] = [by_rate[rate] for rate in topology.link_rate.tolist()]
@@ -180,13 +184,13 @@ class PacketNetwork:
             return
         self._tables_due = False
         tables = self._routes.tables()
-        self._hold("table_start", np.ascontiguousarray(tables.start))
         self._hold("table_port", np.ascontiguousarray(tables.port))
         weight = tables.weight
         if len(weight):  # in lowest terms, so that a draw depends on nothing but the entry itself
             first = np.unique(tables.start)[:-1]
             divisor = np.gcd.reduceat(weight, first)
             weight = weight // np.repeat(divisor, np.diff(np.append(first, len(weight))))
+        self._hold("table", _entries(tables.start, tables.port, weight))
         if np.all(weight == 1):  # then the kernel need not read them
             self._world["table_weight"] = 0
         else:
@@ -296,7 +300,7 @@ class PacketNetwork:
             stream.id, 0, 0, self._window[stream.src], 0, -1, -1,
             stream.src, stream.dst, -1, count, stream.bytes - (count - 1) * settings.mtu,
             -1, 0, 0, self._edge[stream.dst],
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0, stream.notify + 2 * stream.notify_end, stream.ask, 0, 0, 0, 0, self._first[stream.src], 0, 0,
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0, stream.notify + 2 * stream.notify_end, stream.ask, 0, 0, 0, 0, self._first[stream.src], self._homes[stream.src], 0,
         )  # fmt: skip
         self._set_path(slot, stream.path)
         if settings.acks and not settings.go_back_n:
@@ -402,7 +406,7 @@ class PacketNetwork:
         zeros = np.zeros(self.topology.links, dtype=np.int64)
         sizes, packets = np.empty((2, self.topology.links), dtype=np.int64)
         kernel.crossed(self._address, sizes, packets)
-        totals = {"bytes": sizes, "packets": packets, "marked": links["marked"].copy(), "dropped": links["dropped"].copy()}
+        totals = {"bytes": sizes, "packets": packets, "marked": self._held["rare"]["marked"][: self.topology.links].copy(), "dropped": links["dropped"].copy()}
         return totals | {"queue_max_bytes": links["queue_max"].copy(), "trimmed": zeros, "paused_ps": zeros}
 
     def packet_hops(self) -> int:
@@ -440,3 +444,18 @@ class PacketNetwork:
         over = np.flatnonzero(carried * 8e12 > self.topology.link_rate * (float(now) + 1) * (1 + 1e-12))
         broken += [f"link {self.topology.link_name[link]} carried more than its rate allows" for link in over[:5]]
         return broken
+
+
+def _entries(start: NDArray[np.int64], port: NDArray[np.int32], weight: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[nodes x groups] where a row's ports begin and how many they are. Equal rows share ports, which cache lines like."""
+    count = np.diff(start)
+    rows = np.flatnonzero(count)
+    entry = count.astype(np.int64)
+    if len(rows):
+        word = port.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + weight.astype(np.uint64)
+        word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        word ^= word >> np.uint64(27)
+        mark = np.add.reduceat(word, start[rows]) ^ count[rows].astype(np.uint64)
+        _, first, same = np.unique(mark, return_index=True, return_inverse=True)
+        entry[rows] |= start[rows[first[same]]] << COUNT_BITS
+    return entry

@@ -41,8 +41,6 @@ def scenario(scenario: Scenario, dispatch: dict[str, Any], tree: Tree) -> list[P
     packet = transport.payload + transport.header
     if buffer != "unlimited" and buffer < packet:
         add(f"the buffer is smaller than one packet of {packet} B (mtu and header)", "fabric", "switch", "buffer")
-    if scenario.engine == "fluid" and "packet" in dispatch and dispatch["packet"].policy.name != "follow_path":
-        add("packet policies have no effect in the fluid engine; spreading there is path: spray", "dispatch", "packet")
     for index, item in enumerate(scenario.workload):
         if isinstance(item, Flows) and not _ends(item, scenario):
             add("the flows never end: give count, until or stop.time", "workload", index)

@@ -120,10 +120,6 @@ OPTIONS = {
     "set_kind_leaves_keys": (["--set", "fabric.topology.kind=leaf_spine"], "x.yaml:3:26: unknown key 'hosts'"),
     "seed": (["--seed", "many"], "--seed: 'seed' takes a whole number, not 'many'"),
     "plugin": (["--plugin", "own.py"], "--plugin:own.py: no file 'own.py'"),
-    "packets_in_fluid": (
-        ["--set", "engine=fluid", "--set", "dispatch.packet=random"],
-        "--set:dispatch.packet: packet policies have no effect in the fluid engine",
-    ),
 }
 
 

@@ -45,10 +45,14 @@ class FixedShares:
     """Routes with one split for every pair, nothing where it was not given."""
 
     def __init__(self, links: tuple[int, ...] = (), shares: tuple[float, ...] = ()) -> None:
-        self.links, self.shares = links, shares
+        self.links, self.fractions = links, shares
 
     def share(self, src: int, dst: int) -> tuple[np.ndarray, np.ndarray]:
-        return np.array(self.links, dtype=np.int32), np.array(self.shares, dtype=np.float64)
+        return np.array(self.links, dtype=np.int32), np.array(self.fractions, dtype=np.float64)
+
+    def shares(self, src: list[int], dst: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        links, share = self.share(0, 0)
+        return np.tile(links, len(src)), np.tile(share, len(src)), np.full(len(src), len(links))
 
 
 def story(engine: FluidNetwork | IdealNetwork) -> list[tuple[int, int]]:

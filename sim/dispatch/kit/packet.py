@@ -165,9 +165,7 @@ class _Guarded:
         return bool((self._all[:_GUARD] == _WALL).all() and (self._all[len(self._all) - _GUARD :] == _WALL).all())
 
 
-def _compiled(
-    policy: Policy, topology: Topology, calls: list[Call], name: str, found: dict[str, list[str]]
-) -> bool:
+def _compiled(policy: Policy, topology: Topology, calls: list[Call], name: str, found: dict[str, list[str]]) -> bool:
     """Three rounds over the same calls: twice alike, once with other queues. Whether the queues mattered."""
     pick, queues = policy.module.pick, _queues()
     answers = []
