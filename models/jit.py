@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.extending import intrinsic as intrinsic
+from numba.extending import intrinsic
+
+__all__ = ["intrinsic", "njit"]
 
 _ROOT = Path(__file__).resolve().parent.parent
 

@@ -119,7 +119,7 @@ class TopologyBuilder:
     def add_cable(
         self, a: str, b: str, rate: int, delay: int, *, back: tuple[int, int] | None = None, name: str | None = None
     ) -> None:
-        """A cable a-b; ``back`` is (rate, delay) of b->a where it differs. Cable order is link order: a->b, then b->a."""
+        """A cable a-b; ``back`` is (rate, delay) of b->a where it differs. Cables are in link order: a->b, b->a."""
         back_rate, back_delay = back or (rate, delay)
         self._cables.append((a, b, rate, delay, back_rate, back_delay, name))
 

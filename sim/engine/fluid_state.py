@@ -13,7 +13,7 @@ import numpy as np
 from numba import from_dtype, types
 
 from models.jit import njit
-from sim.engine.layout import record_at as record_at
+from sim.engine.layout import record_at
 
 NEVER = np.int64(2**63 - 1)
 OUT, OPEN, FROZEN = 0, 1, 2  # a stream during a recomputation: not in it, rising, at its new rate

@@ -10,7 +10,6 @@ from numba import types
 
 from models.jit import njit
 from sim.engine.calendar import NEVER, peek, pop, push, remove
-from sim.engine.hosts import acknowledge, empty_link, leave_turn, nic_turn, receive, send_control, timer_ran_out, wake
 from sim.engine.layout import (
     ACK,
     LINK,
@@ -26,8 +25,10 @@ from sim.engine.layout import (
     rare_at,
     world_at,
 )
+from sim.engine.nic import empty_link, leave_turn, nic_turn, send_control, wake
 from sim.engine.ports import choose, enqueue, leave_trail, lose, queue_bytes, trail_back
 from sim.engine.timers import pop_timer
+from sim.engine.transport import acknowledge, receive, timer_ran_out
 
 _LONG = types.int64
 _VOID = types.void

@@ -68,11 +68,13 @@ RARE = np.dtype(
 # The sending side of a host's link: control packets first (ACKs, and others' traffic in switchless fabrics), then the
 # ready flows, one packet each in turn.
 NIC = np.dtype(
-    [("link", "i4"), ("armed", "i4"), ("control_head", "i4"), ("control_tail", "i4")]
-    + [("control_bytes", "i8"), ("ready_head", "i4"), ("ready_tail", "i4")]
-)
+    [
+        ("link", "i4"), ("armed", "i4"), ("control_head", "i4"), ("control_tail", "i4"), ("control_bytes", "i8"),
+        ("ready_head", "i4"), ("ready_tail", "i4"),
+    ]
+)  # fmt: skip
 
-# One cache line. `trail` holds the first links that a packet without a path of its own took; the rest is in the world's.
+# One cache line. `trail` holds the first links that a packet without a path took; the rest is in the world's.
 PACKET = np.dtype(
     [
         ("end", "i8"),  # ps, of its serialisation on the link where it is
@@ -93,7 +95,7 @@ FLOW = np.dtype(
         ("acked", "i4"), ("expected", "i4"), ("received", "i4"), ("highest", "i4"), ("in_network", "i4"),
         ("next_ready", "i4"), ("is_ready", "i4"), ("blocked", "i4"), ("timer", "i4"), ("over", "i4"),
         ("notify", "i4"), ("ask", "i4"), ("retransmitted", "i4"), ("reordered", "i4"),
-        ("lost", "i4"), ("told", "i4"), ("first_link", "i4"), ("homes", "i4"), ("spare", "i4"),
+        ("lost", "i4"), ("first_link", "i4"), ("homes", "i4"), ("spare0", "i4"), ("spare1", "i4"),
     ]
 )  # fmt: skip
 

@@ -75,7 +75,7 @@ def forget_sent(w, link, now):  # type: ignore[no-untyped-def]
 
 @njit(_LONG(World, Link, _LONG), inline=True)
 def queue_bytes(w, link, now):  # type: ignore[no-untyped-def]
-    """Bytes accepted and not yet sent; the rest of the packet on the wire counts, bytes whose last bit leaves now don't."""
+    """Bytes accepted and not yet sent: the rest of the packet on the wire counts, what leaves just now does not."""
     waiting = nic_at(w.nics, link.nic).control_bytes if link.nic >= 0 else 0
     forget_sent(w, link, now)
     if link.wire < 0:

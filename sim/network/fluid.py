@@ -6,8 +6,11 @@ into arrays, makes the memory large enough before each commit, and hands over wh
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from math import inf
+from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,7 +51,7 @@ class FluidNetwork:
         self._state = np.zeros(1, dtype=memory.STATE)
         self._state["free_slot"] = memory.NONE
         self._state["next"] = memory.NEVER
-        self._counts = self._state.view(np.int64)
+        self._counts = memoryview(self._state.view(np.int64))  # type: ignore[arg-type]  # quicker than an array
         self._stream = np.zeros(64, dtype=memory.STREAM)
         self._entry = np.zeros(256, dtype=memory.ENTRY)
         self._chosen = np.zeros(64, dtype=np.int32)
@@ -64,6 +67,7 @@ class FluidNetwork:
         self._state["link_count"] = topology.links
         self._base = self._state.ctypes.data
         self._order_address = self._order.ctypes.data
+        self._order_bytes = memoryview(self._order.view(np.uint8))  # type: ignore[arg-type]
         self._publish()
 
     def _publish(self) -> None:
@@ -74,6 +78,7 @@ class FluidNetwork:
         state["finishes"], state["deliveries"] = self._finish.ctypes.data, self._delivery.ctypes.data
         state["done"], state["chosen"] = self._done.ctypes.data, self._chosen.ctypes.data
         state["chunks"], state["tells"] = self._chunk.ctypes.data, self._tell.ctypes.data
+        self._path_view = memoryview(self._path)  # type: ignore[arg-type]
         state["reach"], self._path_address = self._reach.ctypes.data, self._path.ctypes.data
 
     # commands
@@ -110,17 +115,20 @@ class FluidNetwork:
         changed: list[int] = []
         if self._links:
             changed = sorted(self._links)
-            array = np.array(changed, dtype=np.int32)
-            capacity = np.where([self._links[link] for link in changed], self._nominal[array], 0.0)
-            links, capacities = array.ctypes.data, capacity.ctypes.data
+            numbers = np.array(changed, dtype=np.int32)
+            capacity = np.where([self._links[link] for link in changed], self._nominal[numbers], 0.0)
+            links, capacities = numbers.ctypes.data, capacity.ctypes.data
             self._links = {}
         if len(starts) == 1 and not self._moves and not self._new_routes and starts[0].path is not None:
             one = starts[0]
             count = len(one.path)
             self._reserve(1, count, count)
-            cap = np.inf if one.cap is None else float(one.cap)
-            self._order[0] = (one.id, one.bytes, one.weight, cap, one.src, one.dst, count, memory.NONE, one.notify, 0)
-            self._path[:count] = one.path
+            cap = inf if one.cap is None else float(one.cap)
+            _ORDER.pack_into(
+                self._order_bytes, 0,
+                one.id, one.bytes, one.weight, cap, one.src, one.dst, count, memory.NONE, one.notify, 0,
+            )  # fmt: skip
+            self._path_view[:count] = array("i", one.path)
             kernel.apply(
                 self._base, self._order_address, 1, self._path_address, 0, links, capacities, len(changed), now
             )
@@ -177,19 +185,19 @@ class FluidNetwork:
             orders["count"] = list(map(len, paths))
             self._forget(moved)
             return orders, np.fromiter(chain.from_iterable(paths), dtype=np.int32), _NO_REALS
-        path_parts, share_parts = [], []
-        for number, stream in enumerate(streams):
-            if stream.path is None:
-                path, share = self._routes.share(stream.src, stream.dst)
-                orders["split"][number] = 1
-                self._spread[stream.id] = (stream.src, stream.dst)
-            else:
-                path, share = np.array(stream.path, dtype=np.int32), np.ones(len(stream.path))
-                self._spread.pop(stream.id, None)
-            orders["count"][number] = len(path)
-            path_parts.append(path)
-            share_parts.append(share)
-        return orders, np.concatenate(path_parts).astype(np.int32), np.concatenate(share_parts).astype(np.float64)
+        split = np.array([path is None for path in paths])
+        self._forget(moved)
+        self._spread |= {stream.id: (stream.src, stream.dst) for stream in streams if stream.path is None}
+        pairs = [(stream.src, stream.dst) for stream in streams if stream.path is None]
+        links, share, number = self._routes.shares(*zip(*pairs, strict=True))
+        orders["split"] = split
+        orders["count"] = [0 if path is None else len(path) for path in paths]
+        orders["count"][split] = number
+        spread = np.repeat(split, orders["count"])
+        link, shares = np.empty(len(spread), dtype=np.int32), np.ones(len(spread))
+        link[spread], shares[spread] = links, share
+        link[~spread] = list(chain.from_iterable(path for path in paths if path is not None))
+        return orders, link, shares
 
     def _forget(self, moved: list[tuple[int, Stream]]) -> None:
         for _, stream in moved:
@@ -198,10 +206,10 @@ class FluidNetwork:
     def _reserve(self, streams: int, entries: int, longest: int) -> None:
         """Make room for so many more streams and entries, and chunks of this length."""
         counts = self._counts
-        unfinished = counts.item(_ACTIVE) + counts.item(_DELIVERIES) + streams
-        slots = counts.item(_SLOTS) + streams
-        used = counts.item(_ENTRIES) + entries
-        done = counts.item(_DONE) + unfinished
+        unfinished = counts[_ACTIVE] + counts[_DELIVERIES] + streams
+        slots = counts[_SLOTS] + streams
+        used = counts[_ENTRIES] + entries
+        done = counts[_DONE] + unfinished
         if (
             slots <= self._stream.size
             and used <= self._entry.size
@@ -228,17 +236,17 @@ class FluidNetwork:
     # events
 
     def next_time(self) -> int:
-        return self._counts.item(_NEXT)
+        return self._counts[_NEXT]
 
     def advance(self, until: int, budget: int) -> tuple[int, list[Tell]]:
         time = kernel.advance(self._base, until, budget)
-        count = self._counts.item(_TELLS)
+        count = self._counts[_TELLS]
         if count == 0:
             return time, []
         return time, [Tell(DELIVERED, stream) for stream in self._tell[:count].tolist()]
 
     def finished(self) -> list[Done]:
-        count = self._counts.item(_DONE)
+        count = self._counts[_DONE]
         if count == 0:
             return []
         self._counts[_DONE] = 0
@@ -307,6 +315,7 @@ _FIELDS = memory.STATE.names or ()
 _ACTIVE, _DELIVERIES, _DONE = _FIELDS.index("active"), _FIELDS.index("delivery_count"), _FIELDS.index("done_count")
 _ENTRIES, _NEXT = _FIELDS.index("entry_count"), _FIELDS.index("next")
 _SLOTS, _TELLS = _FIELDS.index("slot_count"), _FIELDS.index("tell_count")
+_ORDER = Struct("=qqddiiiiii")  # the fields of memory.ORDER
 _NO_INTS = np.zeros(0, dtype=np.int32)
 _NO_REALS = np.zeros(0, dtype=np.float64)
 

@@ -1,8 +1,8 @@
 """Every switch sends a packet to the shortest of some candidate queues: DRILL(d, m), or of all.
 
-Source: Ghorbani et al., "DRILL: Micro Load Balancing for Low-latency Data Center Networks", SIGCOMM 2017: compare d random
-ports and the m best of last time. ``samples: all`` with ``ties: first`` is the join-shortest-queue of McClure et al.,
-arXiv 2507.21372v2. The memory is kept per switch and destination edge switch, as in the public ns-3 code.
+Source: Ghorbani et al., "DRILL: Micro Load Balancing for Low-latency Data Center Networks", SIGCOMM 2017: compare d
+random ports and the m best of last time. ``samples: all`` with ``ties: first`` is the join-shortest-queue of McClure et
+al., arXiv 2507.21372v2. The memory is kept per switch and destination edge switch, as in the public ns-3 code.
 """
 
 from __future__ import annotations
