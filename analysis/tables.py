@@ -25,7 +25,7 @@ def summary_table(folder: Path | str) -> str:
 
 def _runs_table(runs: Mapping[str, Results]) -> str:
     columns = list(_COLUMNS)
-    if len(runs) > 1:
+    if len(runs) > 1 and _comparable(runs):
         goal = _mean_collective if any(map(_mean_collective, runs.values())) else _mean_fct
         measured = [value for value in map(goal, runs.values()) if value]
         best = min(measured, default=None)
@@ -68,6 +68,16 @@ def collective_table(runs: Mapping[str, Results]) -> str:
     if len(runs) == 1:
         titles, rows = titles[1:], [row[1:] for row in rows]
     return align(titles, rows, left=3 if len(runs) > 1 else 2)
+
+
+def _comparable(runs: Mapping[str, Results]) -> bool:
+    """Whether all runs have the same work to do, so that their times may be put in relation."""
+    facts = set()
+    for run in runs.values():
+        operations = run.frame("collectives", ["op", "ranks", "bytes"]).drop_duplicates()
+        flows = None if len(operations) else (run.rows("flows"), run.number("flows", "bytes", "mean"))
+        facts.add((flows, tuple(run.manifest["loads"]), tuple(sorted(operations.itertuples(index=False, name=None)))))
+    return len(facts) == 1
 
 
 def _over(value: float | None, best: float) -> float | None:

@@ -58,9 +58,11 @@ def slowdown(runs: Mapping[str, Results]) -> Figure | None:
             data[name] = (frame["bytes"].to_numpy(dtype=float), frame["slowdown"].to_numpy(dtype=float))
     if not data:
         return None
-    edges = size_bins(np.concatenate([size for size, _ in data.values()]))
+    sizes = np.concatenate([size for size, _ in data.values()])
+    edges = size_bins(sizes)
+    exact = len(edges) == len(np.unique(sizes))
     found = {name: by_bin(size, value, edges) for name, (size, value) in data.items()}
-    return _one_size(edges[0], found) if len(edges) == 1 else _many_sizes(edges, found)
+    return _one_size(edges[0], found) if len(edges) == 1 else _many_sizes(edges, found, exact)
 
 
 def size_bins(sizes: NDArray[Any]) -> NDArray[Any]:
@@ -82,28 +84,31 @@ def by_bin(size: NDArray[Any], value: NDArray[Any], edges: NDArray[Any]) -> _Bin
     return counts, np.array(rows)
 
 
-def _many_sizes(edges: NDArray[Any], found: Mapping[str, _Binned]) -> Figure:
+def _many_sizes(edges: NDArray[Any], found: Mapping[str, _Binned], exact: bool) -> Figure:
     """A panel a percentile with a line a variant; a single run has its three lines in one panel."""
     single = len(found) == 1
-    labels = [label for _, label in _QUANTILES] if single else list(found)
-    shape = (1, (6.6, 3.0)) if single else (3, (6.6, 1.9))
+    # percentiles that no bin has samples enough for are left out
+    shown = [c for c in range(len(_QUANTILES)) if any(np.isfinite(values[:, c]).any() for _, values in found.values())]
+    labels = [_QUANTILES[column][1] for column in shown] if single else list(found)
+    shape = (1, (6.6, 3.0)) if single else (len(shown), (6.6, 1.9))
     drawn = sheet(shape[0], 1, shape[1], "Slowdown (completion time over unloaded ideal) by flow size", labels,
                   bottom=0.75, gap=(0, 0.4), headed=not single, sharex=True)  # fmt: skip
     axes = drawn.axes[:, 0]
     place = np.arange(len(edges))
     for index, (name, (_, values)) in enumerate(found.items()):
-        for column, (_, label) in enumerate(_QUANTILES):
+        for row, column in enumerate(shown):
             which = column if single else index
             how = line_style(which) | {"marker": MARKERS[which % 8], "ms": 4}
-            axes[0 if single else column].plot(place, values[:, column], label=label if single else name, **how)
-    for ax, (_, label) in zip(axes, _QUANTILES, strict=False):
+            label = _QUANTILES[column][1] if single else name
+            axes[0 if single else row].plot(place, values[:, column], label=label, **how)
+    for ax, column in zip(axes, shown, strict=False):
         log_if_wide(ax.yaxis, np.concatenate([line.get_ydata() for line in ax.lines]), 8)
         si_axis(ax.yaxis, "")
         ax.set_ylabel("slowdown")
         if not single:
-            ax.set_title(label, loc="left")
+            ax.set_title(_QUANTILES[column][1], loc="left", fontsize=9)
     counts = np.array([count for count, _ in found.values()])
-    marks = [f"{_up_to(edge, edges)}\n{_samples(counts[:, i])}" for i, edge in enumerate(edges)]
+    marks = [f"{'' if exact else '≤ '}{si(edge, 'B')}\n{_samples(counts[:, i])}" for i, edge in enumerate(edges)]
     axes[-1].set_xticks(place, marks, fontsize=7)
     axes[-1].set_xlabel("flow size, and the number of finished flows of that size")
     drawn.legend()
@@ -130,10 +135,6 @@ def _one_size(size: float, found: Mapping[str, _Binned]) -> Figure:
     axes.set(xlabel="slowdown", ylim=(len(found) - 0.5, -0.5))
     drawn.legend()
     return drawn.figure
-
-
-def _up_to(edge: float, edges: NDArray[Any]) -> str:
-    return si(edge, "B") if len(edges) < _BINS else f"≤ {si(edge, 'B')}"
 
 
 def _samples(counts: NDArray[Any]) -> str:

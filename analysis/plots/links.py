@@ -13,17 +13,18 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from analysis.load import Results
-from analysis.plots.style import sheet
+from analysis.plots.style import sheet, si_axis
 
 _VARIANTS = 6  # side by side
 _NAME = 16  # longer names of variants lose their middle
 _CELLS = 40  # along a side; more nodes are binned
+_UNLIKE = 3  # the busiest link of one run so many times busier than another's: not the same stretch of time
 _SPARSE = 0.3  # below this share of cells with a link, columns are the links of a node instead
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Largest use in each cell (NaN: no link), what rows and columns are; mean and largest use of all its links."""
+    """Largest load in each cell (NaN: no link), what rows and columns are; mean and largest of all its links."""
 
     values: NDArray[np.float64]
     rows: str
@@ -41,12 +42,17 @@ def heat(runs: Mapping[str, Results]) -> Figure | None:
     if not tables:
         return None
     groups = list(dict.fromkeys(group for table in tables.values() for group in table["group"]))
+    most = [float(table["load"].max()) for table in tables.values()]
+    timed = max(most) > _UNLIKE * min(most)
+    if timed:  # shares of runs that last unlike long do not compare; the time that a link was busy does
+        tables = {name: table.assign(load=table["busy_us"]) for name, table in tables.items()}
     panels = {(g, n): arrange(part) for n, t in tables.items() for g in groups if len(part := t[t["group"] == g])}
     top = max(panel.most for panel in panels.values()) or 1.0
     title = "Load of the links" + (f" (first {_VARIANTS} of {len(runs)} variants)" if len(runs) > _VARIANTS else "")
     wide = len(tables) > 1
     cell = (2.1 if wide else 4.4, max(1.3, min(2.1, 8.4 / len(groups))))
-    drawn = sheet(len(groups), len(tables), cell, title, left=0.8, right=1.2, gap=(0.4, 0.75),
+    left = max(0.8, 0.5 + 0.07 * max(len(name) for panel in panels.values() for name in short(panel.row_names)))
+    drawn = sheet(len(groups), len(tables), cell, title, left=left, right=1.2, gap=(0.4, 0.75),
                   headed=True)  # fmt: skip
     image = None
     for row, group in enumerate(groups):
@@ -57,12 +63,18 @@ def heat(runs: Mapping[str, Results]) -> Figure | None:
                 continue
             image = _draw(ax, panel, top)
             ax.set_title(_head(panel, group, name if wide and row == 0 else ""), fontsize=8.5)
+            if column and panel.row_names == getattr(panels.get((group, next(iter(tables)))), "row_names", None):
+                ax.tick_params(labelleft=False)
             if column == 0:
                 ax.set_ylabel(f"{group}\n{panel.rows}" if wide else panel.rows, fontsize=8)
     width, height = drawn.figure.get_size_inches()
     place = (1 - 0.95 / width, 0.5 / height, 0.14 / width, 1 - 1.2 / height)
     bar = drawn.figure.colorbar(image, cax=drawn.figure.add_axes(place))
-    bar.set_label("use of the link over the run (1: never idle)", fontsize=8)
+    bar.set_label(
+        "time that the link was busy" if timed else "use of the link over the run (1: never idle)", fontsize=8
+    )
+    if timed:
+        si_axis(bar.ax.yaxis, "s", 1e-6)
     bar.outline.set_visible(False)
     bar.ax.grid(False)
     bar.ax.tick_params(labelsize=8)
@@ -90,7 +102,9 @@ def _head(panel: Panel, group: str, name: str) -> str:
 
 def _classed(run: Results) -> pd.DataFrame:
     """Links between switches (all links where there are none) with their class and order in it."""
-    table = run.frame("links", ["src", "dst", "utilisation"])
+    table = run.frame("links", ["src", "dst", "utilisation", "bytes", "rate_gbps"])
+    table["load"] = table["utilisation"]
+    table["busy_us"] = table["bytes"] * 8 / table["rate_gbps"] / 1e3
     tiers = run.tier_of
     table["from"] = table["src"].map(tiers).fillna("host")
     table["to"] = table["dst"].map(tiers).fillna("host")
@@ -119,7 +133,7 @@ def arrange(links: pd.DataFrame) -> Panel:
     rows, names_down, row_title = _binned(rows, names_down, row_title)
     columns, names_across, column_title = _binned(columns, names_across, column_title)
     values = np.full((len(names_down), len(names_across)), -np.inf)
-    use = links["utilisation"].to_numpy(dtype=float)
+    use = links["load"].to_numpy(dtype=float)
     np.maximum.at(values, (rows, columns), use)
     values[np.isneginf(values)] = np.nan
     return Panel(values, row_title, column_title, names_down, names_across, float(use.mean()), float(use.max()))
@@ -146,8 +160,12 @@ def _binned(index: NDArray[np.int64], names: list[str], title: str) -> tuple[NDA
     return index // each, names[::each], f"{title} (largest of {each})"
 
 
+def short(names: list[str]) -> list[str]:
+    """The number at the end of each name; the whole name where it has none."""
+    return [name[len(_stem(name)) :] or name for name in names]
+
+
 def _ticks(axis: object, names: list[str]) -> None:
     """Numbers of the nodes, at most nine labels; whole names only where they carry no number."""
     step = max(1, -(-len(names) // 9))
-    short = [name[len(_stem(name)) :] or name for name in names]
-    axis.set_ticks(range(0, len(names), step), short[::step], fontsize=7)  # type: ignore[attr-defined]
+    axis.set_ticks(range(0, len(names), step), short(names)[::step], fontsize=7)  # type: ignore[attr-defined]

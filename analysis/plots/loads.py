@@ -14,6 +14,7 @@ from analysis.load import Results
 from analysis.plots.style import MARKERS, TEXT, colour, log_if_wide, settings, sheet, si_axis
 
 _DASH = (0, (4, 2))
+_DEFAULT = "follow_path"  # says nothing in a name
 
 
 def curves(runs: Sequence[Results]) -> Figure | None:
@@ -114,18 +115,28 @@ def measure(run: Results, sampled: bool) -> dict[str, float]:
 
 
 def policy_names(runs: Sequence[Results]) -> list[str]:
-    """A short name a run: of its policies and their parameters only what differs between the runs."""
+    """A short name a run: of its policies only what differs; of parameters, what differs between runs of a policy."""
     flat = [_flatten(run) for run in runs]
     keys = list(dict.fromkeys(key for facts in flat for key in facts))
-    differ = [key for key in keys if len({facts.get(key) for facts in flat}) > 1]
+    differ = [key for key in keys if _differs(flat, key)]
     kinds = [key for key in differ if key.endswith(".kind") or key == "engine"]
+    kinds.sort(key=lambda key: key != "path.kind")
     names = []
     for facts in flat:
-        words = [facts[key] for key in kinds if key in facts]
+        words = [facts[key] for key in kinds if facts.get(key, _DEFAULT) != _DEFAULT]
         words += [f"{key.split('.', 1)[1]}={facts[key]}" for key in differ if key not in kinds and key in facts]
         names.append(", ".join(words))
     shared = ", ".join(dict.fromkeys(facts[key] for facts in flat[:1] for key in facts if key.startswith("path.kind")))
     return [name or shared or "all runs" for name in names]
+
+
+def _differs(flat: Sequence[dict[str, str]], key: str) -> bool:
+    """Whether runs differ in it; a parameter only counts between runs that have the same policy there."""
+    level = f"{key.split('.', 1)[0]}.kind"
+    groups: dict[str, set[str | None]] = {}
+    for facts in flat:
+        groups.setdefault("" if key == level else facts.get(level, ""), set()).add(facts.get(key))
+    return any(len(values) > 1 for values in groups.values())
 
 
 def _flatten(run: Results) -> dict[str, str]:

@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analysis.load import Results
-from analysis.plots.style import colour, sheet, si_axis
+from analysis.plots.style import colour, line_style, sheet, si_axis
 
 _POINTS = 300
 _GROUPS = 4  # panels side by side for variants
+_DASHED = 5  # up to so many lines are dashed as well, so that lines that lie on each other are seen
 
 
 def over_time(runs: Mapping[str, Results]) -> Figure | None:
@@ -41,9 +42,10 @@ def over_time(runs: Mapping[str, Results]) -> Figure | None:
             table = next(iter(tables.values())) if panel == "" else tables[line]
             part = table[table["group"] == (line if panel == "" else panel)]
             time, queue, use = thin(part)
+            how = line_style(index) if len(lines) <= _DASHED else {"color": colour(index)}
             if panel or line in switch:
-                axes[0, column].plot(time, queue, color=colour(index), lw=1.1)
-            axes[1, column].plot(time, use, label=line, color=colour(index), lw=1.1)
+                axes[0, column].plot(time, queue, lw=1.2, **how)
+            axes[1, column].plot(time, use, label=line, lw=1.2, **how)
         axes[0, column].set_title(panel, fontsize=9)
         axes[1, column].set_xlabel("time")
         si_axis(axes[1, column].xaxis, "s", 1e-6)

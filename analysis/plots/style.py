@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 # Okabe and Ito (2008), yellow left out (too pale for lines) and grey added
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#777777")
@@ -128,6 +128,9 @@ def si_axis(axis: Any, unit: str, factor: float = 1.0) -> None:
     """Ticks of ``axis`` with SI prefixes; data times ``factor`` is in ``unit``."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: si(value * factor, unit)))
     if axis.get_scale() == "log":
+        low, high = axis.get_view_interval()
+        if 0 < low < high < 1000 * low:  # one label a decade would be too few
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_minor_formatter(NullFormatter())
 
 

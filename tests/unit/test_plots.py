@@ -162,7 +162,7 @@ def test_slowdown_prints_the_counts(made: Path) -> None:
 def panel(pairs: list[tuple[str, str]], use: list[float] | None = None) -> links.Panel:
     table = pd.DataFrame(pairs, columns=["src", "dst"])
     return links.arrange(
-        table.assign(utilisation=use or np.arange(len(pairs)) / 1e3, **{"from": "leaf", "to": "spine"})
+        table.assign(load=use or np.arange(len(pairs)) / 1e3, **{"from": "leaf", "to": "spine"})
     )
 
 
