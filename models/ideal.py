@@ -20,8 +20,8 @@ def pipeline_ps(size: int, mtu: int, header: int, hops: Sequence[tuple[int, int]
     """ps until the last of ``size`` payload bytes, in packets of ``mtu``, has come over ``hops`` of (rate, delay).
 
     Store and forward, first in, first out: a packet starts on a link when it has wholly arrived and the one before has
-    left. All packets but the last are equal, so the last full one leaves link h at sum of the packet times and delays up
-    to h, plus (n - 1) times the longest packet time up to h.
+    left. All packets but the last are equal, so the last full one leaves link h at the sum of the packet times and
+    delays up to h, plus (n - 1) times the longest packet time up to h.
     """
     count = -(-size // mtu)
     last = size - (count - 1) * mtu + header
@@ -56,7 +56,16 @@ class Unloaded:
         self._stretch = (1 - Fraction(1, 10**12)) / Fraction(efficiency or 1.0)
         self._rate: list[int] = topology.link_rate.tolist()
         self._delay: list[int] = topology.link_delay.tolist()
+        # links that are alike, both ways: a path's classes are all that counts
+        alike: dict[tuple[int, ...], int] = {}
+        both = zip(self._rate, self._delay, [link ^ 1 for link in range(topology.links)], strict=True)
+        self._class = [
+            alike.setdefault((rate, delay, self._rate[back], self._delay[back]), link)
+            for link, (rate, delay, back) in enumerate(both)
+        ]  # [links] the first link of each class
         self._known: dict[tuple[object, ...], int] = {}
+        self._spreads: dict[tuple[int, ...], int] = {}
+        self._routes: Routes | None = None  # that the spreads were computed under
 
     def _profile(self, path: Path) -> tuple[tuple[int, int], ...]:
         return tuple((self._rate[link], self._delay[link]) for link in path)
@@ -72,12 +81,12 @@ class Unloaded:
         if self._efficiency is not None:
             rates, delays = self._rate, self._delay
             return sum([delays[link] for link in path]) + self._drain(size, min([rates[link] for link in path]))
-        profile = self._profile(path)
-        back = self._back(path)
-        key = (size, profile, back)
+        classes = self._class
+        key = (size, *[classes[link] for link in path])
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = pipeline_ps(size, self._mtu, self._header, profile) + back
+            known = pipeline_ps(size, self._mtu, self._header, self._profile(path)) + self._back(path)
+            self._known[key] = known
         return known
 
     def _drain(self, size: int, rate: int) -> int:
@@ -86,11 +95,12 @@ class Unloaded:
 
     def over_pieces(self, sizes: Sequence[int], paths: Sequence[Path], rate: int) -> int:
         """Pieces of one flow on paths of their own, which carry up to ``rate`` bit/s together."""
-        profiles = {self._profile(path) for path in paths}
-        back = min(self._back(path) for path in paths)
-        key = (tuple(sizes), frozenset(profiles), rate, back)
+        classes = self._class
+        key = (-rate, tuple(sizes), frozenset([tuple([classes[link] for link in path]) for path in paths]))
         known = self._known.get(key)
         if known is None:
+            back = min(self._back(path) for path in paths)
+            profiles = {self._profile(path) for path in paths}
             known = self._known[key] = self._bound(sizes, profiles, rate) + back
         return known
 
@@ -114,20 +124,17 @@ class Unloaded:
 
     def spread(self, routes: Routes, src: int, dst: int, size: int) -> int:
         """A flow over all equal-cost paths of its pair: of the links at each hop, the best counts."""
-        key = (id(routes), size, *self._pair(src, True), *self._pair(dst, False), int(routes.group_of_host[dst]))
-        known = self._known.get(key)
+        if routes is not self._routes:
+            self._routes = routes
+            self._spreads.clear()
+        key: tuple[int, ...] = (size, *routes.pair_class(src, dst))
+        first, last = routes.first_link[src], routes.last_link[dst]
+        if first >= 0 and last >= 0:
+            key += (self._class[first], self._class[last])
+        known = self._spreads.get(key)
         if known is None:
-            known = self._known[key] = self._spread(routes, src, dst, size)
+            known = self._spreads[key] = self._spread(routes, src, dst, size)
         return known
-
-    def _pair(self, host: int, sends: bool) -> tuple[int, ...]:
-        """What tells a host from others below its switch: nothing but its link, if it has only one."""
-        start, end = self._topology.out_start[host : host + 2].tolist()
-        if end - start > 1:
-            return (-1 - host, 0, 0)
-        link = int(self._topology.out_link[start])
-        used = link if sends else link ^ 1
-        return (int(self._topology.link_dst[link]), self._rate[used], self._delay[used])
 
     def _spread(self, routes: Routes, src: int, dst: int, size: int) -> int:
         links, _ = routes.share(src, dst)

@@ -15,6 +15,8 @@ from models.jit import njit
 from models.mix import mix
 
 _GRAPH = "int64, int64[::1], int32[::1], int32[::1], boolean[::1]"  # offset, out_start, out_link, link_dst, up
+# and link_rate, distance, capacity, group_of_host
+HASHING = f"{_GRAPH}, int64[::1], int16[:, ::1], int64[:, ::1], int32[::1]"
 NO_LIMIT = 2**62
 
 
@@ -201,10 +203,7 @@ def next_links(
     return found[:total].copy()
 
 
-@njit(
-    f"Tuple((int32[::1], int64[::1]))({_GRAPH}, int64[::1], int16[:, ::1], int64[:, ::1], int32[::1],"
-    " int64[::1], int64[::1], uint64[::1], uint64[::1], boolean)"
-)
+@njit(f"Tuple((int32[::1], int64[::1]))({HASHING}, int64[::1], int64[::1], uint64[::1], uint64[::1], boolean)")
 def hashed(
     offset: Any,
     out_start: Any,

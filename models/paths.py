@@ -7,17 +7,18 @@ forward other hosts' traffic only where the topology has no switches at all.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import networkx
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import maximum_flow
 
 from models import path_kernels
+from models.attachment import find_groups, lone_links
+from models.max_flow import flow_between
 from models.topology import Topology
 
+_ONE = np.ones(1)
 _CACHED_ENTRIES = 4_000_000  # link shares and paths kept before their caches are emptied
 
 
@@ -52,45 +53,30 @@ class Routes:
         self._rate = np.ascontiguousarray(topology.link_rate, dtype=np.int64)
         dst = np.ascontiguousarray(topology.link_dst, dtype=np.int32)
         self._graph: tuple[Any, ...] = (self._offset, topology.out_start, topology.out_link, dst, state)
-        self._find_groups()
+        found = find_groups(topology, state)
+        self.group_of_host, self.groups = found.group_of_host, len(found.seed_start) - 1
+        self._group: list[int] = found.group_of_host.tolist()
+        self._seed_start, self._seed_node, self._seed_rate = found.seed_start, found.seed_node, found.seed_rate
+        self._last_start, self._last_link = found.last_start, found.last_link
+        # [hosts] a host's only link to a switch and from one; -1: none or several
+        self.first_link, self.last_link = lone_links(topology, state)
+        # the switch behind the first link; what an entry of -1 gives is not looked at
+        self._switch: list[int] = topology.link_dst[self.first_link].tolist() if topology.links else []
+        self._every = np.arange(topology.links, dtype=np.int32)
         forwarding = topology.nodes - self._offset
         self._distance = np.empty((self.groups, forwarding), dtype=np.int16)
         self._known = np.zeros(self.groups, dtype=np.bool_)
         self._all_known = False
         self._capacity: NDArray[np.int64] = np.empty((1, 1), dtype=np.int64)
         self._capacity_known = np.zeros(self.groups, dtype=np.bool_)
+        self._all_capacity = False
+        self._number: dict[tuple[int, int], int] = {}
         self._counts: dict[int, NDArray[np.float64]] = {}
         self._spread: dict[tuple[int, int], tuple[NDArray[np.int32], NDArray[np.float64]]] = {}
         self._middle: dict[tuple[int, int], list[tuple[tuple[int, ...], int]]] = {}
         self._max_flow: dict[tuple[int, int, int, int], int] = {}
         self._cached = 0
         self._tables: Tables | None = None
-
-    def _find_groups(self) -> None:
-        """Groups by attachment: a lone link by its switch, several by their (switch, rate), with multiplicity."""
-        topology = self.topology
-        into = np.flatnonzero((topology.link_dst < topology.hosts) & self.up).astype(np.int32)
-        into = into[np.argsort(topology.link_dst[into], kind="stable")]
-        number = np.bincount(topology.link_dst[into], minlength=topology.hosts)
-        self._last_link: NDArray[np.int32] = into
-        self._last_start = np.concatenate([[0], np.cumsum(number)]).astype(np.int64)
-        node = topology.link_src[into].tolist()
-        rate = topology.link_rate[into].tolist()
-        starts = self._last_start.tolist()
-        index: dict[tuple[Any, ...], int] = {}
-        group_of_host = np.empty(topology.hosts, dtype=np.int32)
-        for host in range(topology.hosts):
-            first, end = starts[host], starts[host + 1]
-            if end == first + 1:
-                key: tuple[Any, ...] = ((node[first], 0),)
-            else:
-                key = tuple(sorted(zip(node[first:end], rate[first:end], strict=True)))
-            group_of_host[host] = index.setdefault(key, len(index))
-        self.groups = len(index)
-        self.group_of_host: NDArray[np.int32] = group_of_host
-        self._seed_start = np.concatenate([[0], np.cumsum([len(key) for key in index])]).astype(np.int64)
-        self._seed_node = np.array([seed for key in index for seed, _ in key], dtype=np.int32)
-        self._seed_rate = np.array([value for key in index for _, value in key], dtype=np.int64)
 
     # rows, on demand
 
@@ -121,6 +107,8 @@ class Routes:
         return row
 
     def _fill_capacity(self, groups: NDArray[np.int64]) -> None:
+        if self._all_capacity:
+            return
         missing = np.unique(groups[~self._capacity_known[groups]])
         if len(missing) and self._capacity.shape != self._distance.shape:
             self._capacity = np.empty(self._distance.shape, dtype=np.int64)
@@ -135,6 +123,7 @@ class Routes:
                 self._capacity[group],
             )
         self._capacity_known[missing] = True
+        self._all_capacity = bool(self._capacity_known.all())
 
     def distance(self, group: int) -> NDArray[np.int16]:
         """[nodes] hops to the nearest node that the group hangs on (0 there), -1 where unreachable."""
@@ -177,10 +166,26 @@ class Routes:
         left = int(path_kernels.hops_left(*self._graph, self._row(int(self.group_of_host[dst])), src, dst))
         return left + 1 if left >= 0 else -1
 
+    def pair_class(self, src: int, dst: int) -> tuple[int, int]:
+        """The same for pairs that share all but their hosts' own links; -1 - host where these are not lone links."""
+        return (
+            self._switch[src] if self.first_link[src] >= 0 else -1 - src,
+            self._group[dst] if self.last_link[dst] >= 0 else -1 - dst,
+        )
+
     def count(self, src: int, dst: int) -> int:
         """The number of equal-cost paths between two hosts, exactly; 0: unreachable."""
         if src == dst:
             return 0
+        if self.first_link[src] >= 0:
+            key = (self._switch[src], self._group[dst])
+            known = self._number.get(key)
+            if known is None:
+                known = self._number[key] = self._count(src, dst)
+            return known
+        return self._count(src, dst)
+
+    def _count(self, src: int, dst: int) -> int:
         first = self.next_links(src, dst)
         if not first:
             return 0
@@ -256,18 +261,40 @@ class Routes:
 
     def share(self, src: int, dst: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         """(links, share): the fraction of the pair's equal-cost paths that pass each link. Empty if unreachable."""
+        if self.first_link[src] >= 0 and self.last_link[dst] >= 0 and self.count(src, dst):
+            parts, shares = self._share_parts(src, dst)
+            return np.concatenate(parts), np.concatenate(shares)
         first = self.next_links(src, dst) if src != dst else []
         if not first:
             return np.empty(0, dtype=np.int32), np.empty(0)
         target = self.topology.link_dst[first]
         if dst in target:
             return np.array(first, dtype=np.int32), np.full(len(first), 1.0 / len(first))
-        group = int(self.group_of_host[dst])
         last = self._last_link[self._last_start[dst] : self._last_start[dst + 1]]
-        if len(first) == 1 and len(last) == 1:
-            links, share = self._spread_from(int(target[0]), group)
-            return np.concatenate([first, links, last]).astype(np.int32), np.concatenate([[1.0], share, [1.0]])
-        return self._share_of_many(first, group, last)
+        return self._share_of_many(first, self._group[dst], last)
+
+    def _share_parts(self, src: int, dst: int) -> tuple[tuple[NDArray[np.int32], ...], tuple[NDArray[np.float64], ...]]:
+        """The share in parts, those between two switches being shared by all their hosts."""
+        first, last = self.first_link[src], self.last_link[dst]
+        if first < 0 or last < 0 or not self.count(src, dst):
+            links, share = self.share(src, dst)
+            return (links,), (share,)
+        links, share = self._spread_from(self._switch[src], self._group[dst])
+        return (self._every[first : first + 1], links, self._every[last : last + 1]), (_ONE, share, _ONE)
+
+    def shares(
+        self, src: Sequence[int], dst: Sequence[int]
+    ) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.int64]]:
+        """(links, share, number): ``share`` of many pairs one after the other, and how many links each pair has."""
+        link_parts: list[NDArray[np.int32]] = []
+        share_parts: list[NDArray[np.float64]] = []
+        number = np.zeros(len(src), dtype=np.int64)
+        for pair, (begin, end) in enumerate(zip(src, dst, strict=True)):
+            links, share = self._share_parts(begin, end)
+            link_parts += links
+            share_parts += share
+            number[pair] = sum(map(len, links))
+        return np.concatenate(link_parts), np.concatenate(share_parts), number
 
     def _share_of_many(
         self, first: list[int], group: int, last: NDArray[np.int32]
@@ -308,6 +335,17 @@ class Routes:
 
     def max_flow(self, src: int, dst: int) -> int:
         """bit/s that fit through the union of the pair's equal-cost paths; 0 if unreachable."""
+        first, last = self.first_link[src], self.last_link[dst]
+        if first < 0 or last < 0 or src == dst:
+            return self._max_flow_of(src, dst)
+        # the fabric between two switches is the same for all their hosts
+        key = (self._switch[src], self._group[dst], int(self._rate[first]), int(self._rate[last]))
+        known = self._max_flow.get(key)
+        if known is None:
+            known = self._max_flow[key] = self._max_flow_of(src, dst)
+        return known
+
+    def _max_flow_of(self, src: int, dst: int) -> int:
         links, share = self.share(src, dst)
         if len(links) == 0:
             return 0
@@ -315,18 +353,9 @@ class Routes:
         leaving = self.topology.link_src[links] == src
         arriving = self.topology.link_dst[links] == dst
         bound = int(min(rate[leaving].sum(), rate[arriving].sum()))
-        if leaving.sum() == 1 and arriving.sum() == 1:
-            # the fabric between two switches is the same for all their hosts
-            key = (int(self.topology.link_dst[links[leaving][0]]), int(self.group_of_host[dst]), bound, len(links))
-        else:
-            key = (src, -1 - dst, bound, len(links))
-        known = self._max_flow.get(key)
-        if known is None:
-            # an even split that fills the hosts' own links is a largest flow
-            filled = bool(np.all(rate >= bound * share * (1.0 - 1e-12)))
-            known = bound if filled else flow_between(self.topology, links, rate, src, dst)
-            self._max_flow[key] = known
-        return known
+        # an even split that fills the hosts' own links is a largest flow
+        filled = bool(np.all(rate >= bound * share * (1.0 - 1e-12)))
+        return bound if filled else flow_between(self.topology, links, rate, src, dst)
 
     # many pairs
 
@@ -343,14 +372,21 @@ class Routes:
         At hop s the path takes next link number mix(key ^ seeds[min(s, last)]) mod n; ``weighted`` (WCMP): candidates
         in proportion to the capacity behind them. All seeds equal gives the polarised hashing of real fabrics.
         """
+        arguments = self.hashing(dst, weighted)
+        found: tuple[Any, Any] = path_kernels.hashed(*arguments, src, dst, key, seeds, weighted)
+        return found
+
+    def hashing(self, dst: NDArray[np.int64], weighted: bool) -> tuple[Any, ...]:
+        """The leading arguments of ``path_kernels.hashed``, filled for these destinations; see ``complete``."""
         if not self._all_known:
             self._fill(self.group_of_host[dst].astype(np.int64))
-        if weighted:
+        if weighted and not self._all_capacity:
             self._fill_capacity(self.group_of_host[dst].astype(np.int64))
-        found: tuple[NDArray[np.int32], NDArray[np.int64]] = path_kernels.hashed(
-            *self._graph, self._rate, self._distance, self._capacity, self.group_of_host, src, dst, key, seeds, weighted
-        )
-        return found
+        return (*self._graph, self._rate, self._distance, self._capacity, self.group_of_host)
+
+    def complete(self, weighted: bool) -> bool:
+        """Whether the arguments of ``hashing`` hold for all destinations by now."""
+        return self._all_known and (self._all_capacity or not weighted)
 
     def tables(self) -> Tables:
         """The forwarding tables of every node; nodes x groups entries, so for fabrics of a few thousand hosts."""
@@ -362,22 +398,3 @@ class Routes:
             )
             self._tables = Tables(start, port, weight, self.group_of_host, self._last_start, self._last_link)
         return self._tables
-
-
-def flow_between(topology: Topology, links: NDArray[np.int32], rate: NDArray[np.int64], src: int, dst: int) -> int:
-    """Exact maximum flow in bit/s from node ``src`` to node ``dst`` through ``links`` of the given rates."""
-    unit = int(np.gcd.reduce(rate))
-    if unit == 0:
-        return 0
-    scaled = rate // unit
-    tails, heads = topology.link_src[links], topology.link_dst[links]
-    if int(scaled.sum()) < 2**31:  # SciPy counts in int32
-        shape = (topology.nodes, topology.nodes)
-        graph = coo_array((scaled.astype(np.int32), (tails, heads)), shape=shape).tocsr()
-        return int(maximum_flow(graph, src, dst).flow_value) * unit
-    network = networkx.DiGraph()
-    network.add_nodes_from([src, dst])
-    for tail, head, value in zip(tails.tolist(), heads.tolist(), scaled.tolist(), strict=True):
-        before = network.get_edge_data(tail, head, {"capacity": 0})["capacity"]
-        network.add_edge(tail, head, capacity=before + value)
-    return int(networkx.maximum_flow_value(network, src, dst)) * unit

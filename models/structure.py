@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-import networkx
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
@@ -201,6 +200,8 @@ def _bisection(topology: Topology) -> tuple[int, int]:
         size = topology.nodes + 2
         graph = coo_array((total, (pairs // size, pairs % size)), shape=(size, size)).tocsr()
         return int(maximum_flow(graph, 0, 1).flow_value) * unit, half_rate
+    import networkx  # slow to import, and hardly ever needed
+
     network = networkx.DiGraph()
     network.add_nodes_from([0, 1])
     for tail, head, rate in zip(tails.tolist(), heads.tolist(), scaled.tolist(), strict=True):

@@ -34,10 +34,11 @@ class Clock(simpy.Environment):
         super().__init__(0)
         self.network = network
         self.on_tell: Callable[[list[Tell]], None] = lambda tells: None
+        self.interrupted = False  # asked to stop at the next point where clock and engine agree on the time
         self.on_slice: Callable[[], None] = lambda: None  # called after every slice of engine work
 
     def timeout(self, delay: int = 0, value: Any = None) -> Timeout:  # type: ignore[override]
-        return Timeout(self, picoseconds(delay), value)  # type: ignore[arg-type]
+        return Timeout(self, delay, value)  # type: ignore[arg-type]  # schedule() looks at the delay
 
     def at(self, when: int, action: Callable[[], None], priority: int = 1) -> None:
         """Calls ``action`` at a time not before now."""
@@ -47,7 +48,7 @@ class Clock(simpy.Environment):
         self.schedule(event, priority, picoseconds(when) - self._now)  # type: ignore[arg-type]
 
     def schedule(self, event: Event, priority: int = 1, delay: int = 0) -> None:  # type: ignore[override]
-        super().schedule(event, priority, picoseconds(delay))  # type: ignore[arg-type]
+        super().schedule(event, priority, delay if type(delay) is int else picoseconds(delay))  # type: ignore[arg-type]
 
     def run(self, until: int | Event | None = None) -> Any:  # type: ignore[override]
         """As SimPy's; a time is an integer."""
@@ -64,6 +65,8 @@ class Clock(simpy.Environment):
 
     def step(self) -> None:
         """SimPy's next event, with the engine carried through its instant first."""
+        if self.interrupted:
+            raise KeyboardInterrupt
         network = self.network
         if network is not None:
             while True:
@@ -82,6 +85,8 @@ class Clock(simpy.Environment):
                         self._tell(reached, tells)
                 elif reached > self._now and reached < mine:
                     self._now = reached  # so that progress can be seen; nothing is due before
+                    if self.interrupted:
+                        raise KeyboardInterrupt
                 self.on_slice()
         super().step()
 

@@ -19,16 +19,15 @@ Callback = Callable[[], None]
 
 
 class _Open:
-    """A flow under way."""
+    """A flow under way. Its pieces are the streams ``first``, ``first`` + 1, ..."""
 
-    __slots__ = ("ends_left", "flow", "left", "lost", "on_delivered", "on_end", "pieces", "streams", "unacked")
+    __slots__ = ("ends_left", "first", "flow", "left", "lost", "on_delivered", "on_end", "pieces", "unacked")
 
     def __init__(self, flow: Flow, on_delivered: Callback | None, on_end: Callback | None) -> None:
         self.flow = flow
         self.on_delivered, self.on_end = on_delivered, on_end
         self.pieces: list[Piece] = []
-        self.streams: list[int] = []
-        self.left = self.unacked = self.ends_left = 0
+        self.left = self.unacked = self.ends_left = self.first = 0
         self.lost = False
 
 
@@ -52,7 +51,7 @@ class Flows:
         self._asks = hasattr(policy, "on_timeout")
         self._batches: dict[int, list[Flow]] = {}  # flows that wait for their host's batch timer
         self._open: dict[int, _Open] = {}
-        self._piece_of: dict[int, tuple[_Open, int]] = {}  # stream -> flow and number of the piece
+        self._of_stream: dict[int, _Open] = {}
         self._next_stream = 0
         self._ended: list[Done] = []  # ended, but not yet booked
         names = topology.node_name
@@ -131,35 +130,42 @@ class Flows:
         jitter = self._policy.jitter
         self._book(self._clock.now)
         for flow, pieces in zip(flows, self._policy.assign(flows, self._rng), strict=True):
-            routes = self._view.routes
-            if any(path == () if path is not None else not routes.count(flow.src, flow.dst) for _, path in pieces):
+            if not self._reaches(flow, pieces):
                 self._reject(flow, "unreachable")
                 continue
             opened = self._open[flow.id]
             opened.pieces = list(pieces)
             opened.left = opened.unacked = opened.ends_left = len(pieces)
-            self._describe(flow, opened.pieces)
+            opened.first = self._next_stream
+            self._next_stream += len(pieces)
+            self._describe(flow, pieces)
             self._view.added(pieces)
             weight = 1.0 / len(pieces)
-            for number, piece in enumerate(pieces):
-                stream = Stream(
-                    self._next_stream, flow.src, flow.dst, piece.bytes, piece.path, weight, None,
-                    opened.on_delivered is not None, self._asks and piece.path is not None,
-                    self._acks and opened.on_end is not None,
-                )  # fmt: skip
-                self._next_stream += 1
-                opened.streams.append(stream.id)
-                self._piece_of[stream.id] = (opened, number)
+            waits, ends = opened.on_delivered is not None, self._acks and opened.on_end is not None
+            for number, (size, path) in enumerate(pieces, opened.first):
+                asks = self._asks and path is not None
+                stream = Stream(number, flow.src, flow.dst, size, path, weight, None, waits, asks, ends)
+                self._of_stream[number] = opened
                 if jitter:
-                    self._start_after(int(self._rng.integers(jitter + 1)), stream, opened, number)
+                    self._start_after(int(self._rng.integers(jitter + 1)), stream, opened)
                 else:
                     self._network.add(stream)
 
-    def _start_after(self, delay: int, stream: Stream, opened: _Open, number: int) -> None:
+    def _reaches(self, flow: Flow, pieces: list[Piece]) -> bool:
+        for _, path in pieces:
+            if path is None:
+                if not self._view.routes.count(flow.src, flow.dst):
+                    return False
+            elif not path:
+                return False
+        return True
+
+    def _start_after(self, delay: int, stream: Stream, opened: _Open) -> None:
         """Starts a stream later, over the path that its piece has by then."""
 
         def start() -> None:
-            self._network.add(stream._replace(path=opened.pieces[number].path))
+            path = opened.pieces[stream.id - opened.first].path
+            self._network.add(stream if path == stream.path else stream._replace(path=path))
 
         self._clock.at(self._clock.now + delay, start)
 
@@ -196,7 +202,7 @@ class Flows:
         """Deliveries and timeouts of one instant."""
         now = self._clock.now
         for kind, stream in tells:
-            opened, number = self._piece_of[stream]
+            opened = self._of_stream[stream]
             if kind == DELIVERED:
                 opened.left -= 1
                 if opened.left == 0:
@@ -210,6 +216,7 @@ class Flows:
                 if opened.unacked == 0 and opened.on_end is not None:
                     opened.on_end()
             else:
+                number = stream - opened.first
                 path = opened.pieces[number].path
                 assert path is not None
                 self._move(opened, number, self._policy.on_timeout(opened.flow, path, self._rng))
@@ -220,7 +227,7 @@ class Flows:
             self._view.removed([piece])
             opened.pieces[number] = Piece(piece.bytes, path)
             self._view.added([opened.pieces[number]])
-        self._network.reroute(opened.streams[number], path)
+        self._network.reroute(opened.first + number, path)
 
     def collect(self) -> None:
         """Books all streams that have ended."""
@@ -229,20 +236,24 @@ class Flows:
     def _book(self, before: int) -> None:
         """Books the streams that ended before that time: what ends at this very instant may not have been heard yet."""
         ended = self._ended + self._network.finished()
-        self._ended = [done for done in ended if done.end >= before]
+        if not ended:
+            return
+        self._ended = []
         for done in ended:
-            if done.end >= before:
+            stream, delivered, end, retransmitted, reordered, lost = done
+            if end >= before:
+                self._ended.append(done)
                 continue
-            opened, number = self._piece_of.pop(done.stream)
+            opened = self._of_stream.pop(stream)
             ident = opened.flow.id
-            self.retransmitted[ident] += done.retransmitted
-            self.reordered[ident] += done.reordered
-            self._view.removed([opened.pieces[number]])
+            self.retransmitted[ident] += retransmitted
+            self.reordered[ident] += reordered
+            self._view.removed((opened.pieces[stream - opened.first],))
             opened.ends_left -= 1
-            if done.lost:
+            if lost:
                 opened.lost = True
-            self.delivered[ident] = max(self.delivered[ident], done.delivered)
-            self.end[ident] = max(self.end[ident], done.end)
+            self.delivered[ident] = max(self.delivered[ident], delivered)
+            self.end[ident] = max(self.end[ident], end)
             if opened.ends_left == 0:
                 if opened.lost:
                     self.delivered[ident] = self.end[ident] = -1
@@ -257,11 +268,12 @@ class Flows:
             return
         up = routes.up
         for opened in list(self._open.values()):
-            for number, stream in enumerate(opened.streams):
-                path = opened.pieces[number].path
-                if stream in self._piece_of and path is not None and not all(up[link] for link in path):
-                    piece = Flow(opened.flow.id, *opened.flow[1:3], opened.pieces[number].bytes, opened.flow.start)
-                    new = self._policy.assign([piece], self._rng)[0][0].path
+            for number, (size, path) in enumerate(list(opened.pieces)):
+                under_way = opened.first + number in self._of_stream
+                if under_way and path is not None and not all(up[link] for link in path):
+                    ways = self._policy.assign([opened.flow._replace(bytes=size)], self._rng)[0]
+                    # a policy that cuts flows gives the pieces of one flow ways of their own
+                    new = ways[number % len(ways)].path
                     if new:
                         self._move(opened, number, new)
 
@@ -276,6 +288,16 @@ class Flows:
             self.end[ident] = -1
             if opened.left:
                 self.delivered[ident] = -1
+
+    def describe_open(self, most: int = 8) -> list[str]:
+        """Flows that have not ended: who waits for what."""
+        lines = []
+        for opened in list(self._open.values())[:most]:
+            flow, names = opened.flow, self._topology.node_name
+            way = self.path[flow.id]
+            what = f"flow {flow.id} of {flow.bytes} B from {names[flow.src]} to {names[flow.dst]}"
+            lines.append(f"{what} by {way if way and ' ' not in way else f'{len(opened.pieces)} pieces'}")
+        return lines if len(self._open) <= most else [*lines, f"{len(self._open) - most} more flows"]
 
     def unreachable(self) -> list[str]:
         return [f"{count} flows rejected: {reason}" for reason, count in sorted(self.rejected.items())]

@@ -55,17 +55,16 @@ class BrokenInvariantError(RuntimeError):
 def run_all(loaded: Sequence[Loaded], folder: Path, quiet: bool = False) -> Outcome:
     """Runs every variant into ``folder``. Results so far are written when interrupted."""
     outcome = Outcome()
-    worlds = [build(one) for one in loaded]  # all that is wrong is said before anything runs
     many = loaded[0].variant is not None
-    for world in worlds:
-        name = world.loaded.variant or ""
+    for one in loaded:
+        world = build(one)
+        name = one.variant or ""
         target = folder / name if many else folder
         target.mkdir(exist_ok=True)
         with Progress(world, quiet, f"{world.loaded.scenario.name} {name}".strip()) as progress:
             outcome.status[name] = run_one(world, target, progress)
         outcome.interrupted = progress.interrupted
         if many:
-            one = world.loaded
             head = {**_manifest(world), "variant": None, "policies": {}, "loads": []}
             write_variants(folder, outcome.status, effective=text_of(one.effective), manifest=head)
         if outcome.interrupted:

@@ -14,8 +14,8 @@ from sim.clock import Clock
 from sim.network.protocol import Network
 from sim.record import tier_name
 
-FIRST_INTERVAL = 1_000_000  # ps, where the scenario leaves it to us
-KEPT = 200  # samples kept at least, twice as many at most: then every other one goes and the interval doubles
+FIRST_INTERVAL = 1_000_000  # ps, where neither the scenario nor its work tells
+KEPT = 100  # samples kept at least, twice as many at most: then every other one goes and the interval doubles
 
 
 def groups_of(topology: Topology, asked: list[str]) -> list[tuple[str, NDArray[np.int64]]]:
@@ -31,7 +31,10 @@ def groups_of(topology: Topology, asked: list[str]) -> list[tuple[str, NDArray[n
 
 
 class Telemetry:
-    """Samples every ``interval`` ps, or (None) at a pace that fits the length of the run."""
+    """Samples every ``interval`` ps, or (None) at a pace that fits the length of the run.
+
+    ``shortest``: a guess of the run's length in ps that it will hardly be below; the pace begins with that.
+    """
 
     def __init__(
         self,
@@ -41,16 +44,21 @@ class Telemetry:
         interval: int | None,
         asked: list[str],
         backlog: Callable[[], int],
+        shortest: int | None = None,
     ) -> None:
         self._clock, self._network = clock, network
         self._fixed = interval is not None
-        self._interval = interval or FIRST_INTERVAL
-        self._groups = groups_of(topology, asked)
-        self._rate = topology.link_rate.astype(np.float64)
+        self._interval = interval or (FIRST_INTERVAL if shortest is None else max(1, shortest // KEPT))
+        groups = groups_of(topology, asked)
+        self._names = [name for name, _ in groups]
+        self._size = np.array([len(links) for _, links in groups])
+        self._begin = np.cumsum(self._size) - self._size
+        self._links = np.concatenate([links for _, links in groups])  # group after group
+        self._rate = topology.link_rate[self._links].astype(np.float64)
         self._backlog = backlog
         self._sent = np.zeros(topology.links, dtype=np.int64)
-        self._last = 0
-        self.samples: list[tuple[int, list[tuple[float, int]], list[NDArray[np.float64]], int]] = []
+        # time, mean and longest queue of the groups, bytes sent by their links since the sample before, backlog
+        self.samples: list[tuple[int, NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], int]] = []
         clock.process(self._run())
 
     def _run(self) -> Generator[Event, Any, None]:
@@ -65,29 +73,31 @@ class Telemetry:
         state = self._network.link_state(now)
         moved = np.maximum(state.sent_bytes - self._sent, 0).astype(np.float64)
         self._sent = state.sent_bytes
-        queues = [
-            (float(state.queue_bytes[links].mean()), int(state.queue_bytes[links].max())) for _, links in self._groups
-        ]
-        # bytes since the sample before, so that two samples can be merged when every other one goes
-        self.samples.append((now, queues, [moved[links] for _, links in self._groups], self._backlog()))
+        queues = state.queue_bytes[self._links]
+        mean = np.add.reduceat(queues, self._begin) / self._size
+        longest = np.maximum.reduceat(queues, self._begin)
+        self.samples.append((now, mean, longest, moved[self._links], self._backlog()))
 
     def _thin(self) -> None:
         """Keeps every other sample: the queues of the later of two, the bytes of both."""
-        kept = []
-        for first, second in zip(self.samples[::2], self.samples[1::2], strict=True):
-            moved = [a + b for a, b in zip(first[2], second[2], strict=True)]
-            kept.append((second[0], second[1], moved, second[3]))
-        self.samples = kept
+        self.samples = [
+            (time, mean, longest, before + moved, backlog)
+            for (_, _, _, before, _), (time, mean, longest, moved, backlog) in zip(
+                self.samples[::2], self.samples[1::2], strict=True
+            )
+        ]
         self._interval *= 2
 
     def columns(self) -> dict[str, Any]:
         """The columns of the table ``series``."""
         rows: list[tuple[float, str, int, float, int, float, float]] = []
         before = 0
-        for time, queues, moved, _ in self.samples:
-            for (name, links), (mean, longest), sent in zip(self._groups, queues, moved, strict=True):
-                use = sent * 8e12 / (self._rate[links] * (time - before))
-                rows.append((time / 1e6, name, len(links), mean, longest, float(use.mean()), float(use.max())))
+        for time, mean, longest, moved, _ in self.samples:
+            use = moved * 8e12 / (self._rate * (time - before))
+            use_mean = np.add.reduceat(use, self._begin) / self._size
+            columns = (self._size, mean, longest, use_mean, np.maximum.reduceat(use, self._begin))
+            values = zip(self._names, *(column.tolist() for column in columns), strict=True)
+            rows += [(time / 1e6, *row) for row in values]
             before = time
         names = (
             "time_us",
@@ -103,11 +113,11 @@ class Telemetry:
     def backlog_grew(self, until: int) -> bool:
         """Whether the backlog (flows under way) kept growing up to ``until``: later thirds hold ever more.
 
-        A queue in steady state may be long, but it does not trend: each third of the samples must exceed the one before
-        by a half, and the last hold 30 flows at least.
+        Under overload it grows in proportion to time, so the thirds stand as 1 : 3 : 5. A queue that only fills at the
+        start levels off: each third must exceed the one before by 40 %, and the last hold 30 flows at least.
         """
-        levels = np.array([backlog for time, _, _, backlog in self.samples if time <= until], dtype=np.float64)
+        levels = np.array([backlog for time, *_, backlog in self.samples if time <= until], dtype=np.float64)
         if len(levels) < 30:
             return False
         first, second, third = (float(part.mean()) for part in np.array_split(levels, 3))
-        return third >= 30 and second > 1.5 * first and third > 1.25 * second
+        return third >= 30 and second > 1.4 * first and third > 1.4 * second

@@ -119,8 +119,8 @@ class FluidNetwork:
             capacity = np.where([self._links[link] for link in changed], self._nominal[numbers], 0.0)
             links, capacities = numbers.ctypes.data, capacity.ctypes.data
             self._links = {}
-        if len(starts) == 1 and not self._moves and not self._new_routes and starts[0].path is not None:
-            one = starts[0]
+        one = starts[0] if len(starts) == 1 and not self._moves and not self._new_routes else None
+        if one is not None and one.path is not None:
             count = len(one.path)
             self._reserve(1, count, count)
             cap = inf if one.cap is None else float(one.cap)

@@ -142,7 +142,7 @@ class Stop(Section):
 class Telemetry(Section):
     """What is sampled over time."""
 
-    interval: TimeOrAuto = key("auto", "time between two samples; auto: 200 to 400 samples a run")
+    interval: TimeOrAuto = key("auto", "time between two samples; auto: 100 to 200 samples a run")
     links: list_of(str, "link names") = key((), "links sampled one by one, beside the classes of links")
 
     @model_validator(mode="after")

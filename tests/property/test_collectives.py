@@ -183,9 +183,7 @@ def test_direct_all_to_all_and_broadcast(ranks: int) -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(
-    st.integers(2, 13), st.sampled_from([1, 5, 64, 700]), st.booleans(), st.integers(1, 3), st.integers(0, 999)
-)
+@given(st.integers(2, 13), st.sampled_from([1, 5, 64, 700]), st.booleans(), st.integers(1, 3), st.integers(0, 999))
 def test_double_binary_tree(ranks: int, size: int, reduces: bool, window: int, seed: int) -> None:
     params = double_binary_tree.Params(chunk="16B", window=window)
     operation = "all_reduce" if reduces else "broadcast"

@@ -32,6 +32,10 @@ class Shares:
     def share(self, src: int, dst: int) -> tuple[np.ndarray, np.ndarray]:
         return self.split[src * 10**6 + dst]
 
+    def shares(self, src: list[int], dst: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        links, parts = zip(*(self.share(*pair) for pair in zip(src, dst, strict=True)), strict=True)
+        return np.concatenate(links), np.concatenate(parts), np.array([len(row) for row in links])
+
 
 class History:
     """A network and, beside it, what its streams are: enough to ask the full solver for the rates."""

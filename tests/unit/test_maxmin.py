@@ -115,7 +115,5 @@ def test_weights_far_apart_leave_no_rounding() -> None:
     cap[-1] = np.inf
     weight = np.full(flows, 1e6)
     weight[-1] = 1e-6
-    found = rates(
-        np.array([1.0]), np.arange(flows + 1), np.zeros(flows, dtype=np.int32), np.ones(flows), weight, cap
-    )
+    found = rates(np.array([1.0]), np.arange(flows + 1), np.zeros(flows, dtype=np.int32), np.ones(flows), weight, cap)
     assert found[-1] == pytest.approx(0.9, rel=1e-12)

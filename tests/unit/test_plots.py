@@ -161,9 +161,7 @@ def test_slowdown_prints_the_counts(made: Path) -> None:
 
 def panel(pairs: list[tuple[str, str]], use: list[float] | None = None) -> links.Panel:
     table = pd.DataFrame(pairs, columns=["src", "dst"])
-    return links.arrange(
-        table.assign(load=use or np.arange(len(pairs)) / 1e3, **{"from": "leaf", "to": "spine"})
-    )
+    return links.arrange(table.assign(load=use or np.arange(len(pairs)) / 1e3, **{"from": "leaf", "to": "spine"}))
 
 
 def test_heat_map_of_leaf_and_spine_has_numbers_in_order() -> None:

@@ -8,30 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from models.errors import InputError, Problem
 from models.paths import Routes
 from sim.dispatch.views import PathView
 
 Path = tuple[int, ...]
 _KEPT = 2_000_000  # links in kept ways before they are dropped
-
-
-def lone_links(routes: Routes) -> tuple[list[int], list[int]]:
-    """[hosts] the only link of a host to a switch, and the only one from it; -1 where there is none or several."""
-    topology = routes.topology
-
-    def only(near: NDArray[np.int32], far: NDArray[np.int32]) -> list[int]:
-        link = np.flatnonzero((near < topology.hosts) & routes.up)
-        lone = np.bincount(near[link], minlength=topology.hosts) == 1
-        found = np.full(topology.hosts, -1, dtype=np.int64)
-        link = link[lone[near[link]] & (far[link] >= topology.hosts)]
-        found[near[link]] = link
-        return [int(number) for number in found.tolist()]
-
-    return only(topology.link_src, topology.link_dst), only(topology.link_dst, topology.link_src)
 
 
 class EqualCost:
@@ -43,7 +25,7 @@ class EqualCost:
 
     def _load(self, routes: Routes) -> None:
         self._routes = routes
-        self._first, self._last = lone_links(routes)
+        self._first, self._last = routes.first_link, routes.last_link
         self.group: list[int] = routes.group_of_host.tolist()
         self._ways: dict[tuple[int, int], list[Path]] = {}
         self._kept = 0

@@ -16,7 +16,6 @@ import numpy as np
 
 from models.paths import Routes
 from sim.dispatch.api import Field, Flow, Piece, PolicyParams
-from sim.dispatch.path._equal_cost import lone_links
 from sim.dispatch.views import PathView
 
 _KEPT = 200_000  # table entries kept before they are dropped
@@ -42,7 +41,7 @@ class Policy:
         self._routes = routes
         self._group: list[int] = routes.group_of_host.tolist()
         self._target: list[int] = routes.topology.link_dst.tolist()
-        self._first, self._last = lone_links(routes)
+        self._first, self._last = routes.first_link, routes.last_link
         # (node, destination group) -> candidate links; None at nodes that the group's hosts hang on
         self._table: dict[tuple[int, int], list[int] | None] = {}
 
