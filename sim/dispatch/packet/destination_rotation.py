@@ -7,8 +7,6 @@ each (switch, destination edge) walks the ports in its own random cyclic order, 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,19 +33,7 @@ def state(topology: Topology, params: Params, key: int) -> NDArray[np.int64]:
 
 
 @packet_policy
-def pick(
-    state: Any,
-    queues: Any,
-    n: Any,
-    now: Any,
-    node: Any,
-    source: Any,
-    destination: Any,
-    edge: Any,
-    flow: Any,
-    packet: Any,
-    key: Any,
-) -> Any:
+def pick(state, queues, n, now, node, source, destination, edge, flow, packet, key):  # type: ignore[no-untyped-def]
     pair = (max(node - state[0], -1) + 1) * state[1] + max(edge - state[0], -1) + 1
     turn = state[3 + pair]
     state[3 + pair] = turn + 1

@@ -7,7 +7,7 @@ al., arXiv 2507.21372v2. The memory is kept per switch and destination edge swit
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,19 +44,7 @@ def state(topology: Topology, params: Params, key: int) -> NDArray[np.int64]:
 
 
 @packet_policy
-def pick(
-    state: Any,
-    queues: Any,
-    n: Any,
-    now: Any,
-    node: Any,
-    source: Any,
-    destination: Any,
-    edge: Any,
-    flow: Any,
-    packet: Any,
-    key: Any,
-) -> Any:
+def pick(state, queues, n, now, node, source, destination, edge, flow, packet, key):  # type: ignore[no-untyped-def]
     samples, memory, first = state[0], state[1], state[2]
     word = np.uint64(key)
     best, shortest, equal = -1, 0, 0

@@ -5,8 +5,6 @@ Source: random packet spraying, Dixit et al., "On the Impact of Packet Spraying 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,17 +24,5 @@ def state(topology: Topology, params: Params, key: int) -> NDArray[np.int64]:
 
 
 @packet_policy
-def pick(
-    state: Any,
-    queues: Any,
-    n: Any,
-    now: Any,
-    node: Any,
-    source: Any,
-    destination: Any,
-    edge: Any,
-    flow: Any,
-    packet: Any,
-    key: Any,
-) -> Any:
+def pick(state, queues, n, now, node, source, destination, edge, flow, packet, key):  # type: ignore[no-untyped-def]
     return key % n
