@@ -9,7 +9,7 @@ from __future__ import annotations
 from numba import types
 
 from models.jit import njit
-from sim.engine.calendar import NEVER, peek, pop, push, remove
+from sim.engine.events import NEVER, move_base, peek, pop, push, remove
 from sim.engine.layout import (
     ACK,
     LINK,
@@ -102,6 +102,7 @@ def advance(address, until, budget):  # type: ignore[no-untyped-def]
     """Runs events up to ``until`` (included); returns why it stopped. ``now`` in the world is the last instant run."""
     w = world_at(address, 0)
     last = w.events + budget
+    move_base(w, w.now)
     while True:
         time = peek(w)
         timer = load_long(w.timers, 0) if w.timer_size > 0 else NEVER

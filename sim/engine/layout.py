@@ -20,10 +20,7 @@ WORLD = np.dtype(
     [
         # addresses
         *[(name, "i8") for name in ("links", "rare", "nics", "flows", "packets", "timers", "paths", "marks", "trail")],
-        *[
-            (name, "i8")
-            for name in ("heads", "bits", "summary", "event_time", "event_next", "run", "spare_run", "heap")
-        ],
+        ("heap", "i8"),
         *[(name, "i8") for name in ("table", "table_port", "table_weight", "last_start", "last_link")],
         *[(name, "i8") for name in ("queues", "policy_state", "trace", "tells", "done", "distances", "group")],
         # sizes and settings
@@ -31,7 +28,7 @@ WORLD = np.dtype(
         *[(name, "i8") for name in ("mtu", "header", "ack", "rto", "acks", "go_back_n", "pick", "uses_queues", "key")],
         # state
         *[(name, "i8") for name in ("now", "timer_size", "free", "free_count", "events")],
-        *[(name, "i8") for name in ("shift", "mask", "bucket", "run_at", "run_end", "run_base", "heap_size")],
+        *[(name, "i8") for name in ("heap_size", "hole", "base", "id_bits")],
         *[(name, "i8") for name in ("trace_size", "trace_room", "tell_count", "done_count")],
         # totals
         *[
@@ -149,16 +146,6 @@ def _word(numba_type: Any, width: int) -> tuple[Any, Any]:
         return types.void(types.int64, types.int64, types.int64), codegen
 
     return load, store
-
-
-@intrinsic
-def lowest_bit(typing_context: Any, word: Any) -> Any:
-    """Index of the lowest set bit of a word that is not 0."""
-
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.cttz(values[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.int64), codegen
 
 
 @intrinsic

@@ -9,7 +9,7 @@ from __future__ import annotations
 from numba import types
 
 from models.jit import njit
-from sim.engine.calendar import push
+from sim.engine.events import push
 from sim.engine.layout import (
     ACKED,
     DATA,

@@ -12,7 +12,7 @@ from numba import types
 
 from models.jit import njit
 from models.mix import mix
-from sim.engine.calendar import push
+from sim.engine.events import push
 from sim.engine.layout import (
     ACK,
     DATA,

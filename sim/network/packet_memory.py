@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.errors import InputError, Problem
 from models.topology import Topology
-from models.units import serialisation_ps
+from models.units import serialisation_ps, show
+from sim.engine.events import NEVER, WORD
 from sim.engine.layout import FLOW, LINK, NIC, PACKET, RARE, TRACE, WORLD, block
 from sim.engine.signatures import address_of
 from sim.network.settings import ACK_BYTES, PacketChoice, PacketSettings
@@ -90,26 +92,21 @@ class PacketMemory:
         self._hold("links", links)
         self._hold("nics", nics)
         self._world["link_count"], self._world["nic_count"] = topology.links, len(hosts_links)
-        self._make_calendar(topology.links + len(hosts_links))
+        self._make_events(topology.links + len(hosts_links))
 
-    def _make_calendar(self, ids: int) -> None:
-        """Buckets that reach as far as an event usually lies ahead: the longest packet time and delay."""
+    def _make_events(self, ids: int) -> None:
+        """The event heap, whose keys hold an id and a time that lies not too far ahead."""
         topology, world = self.topology, self._world
-        size = self.settings.mtu + self.settings.header
+        bits = max(1, ids.bit_length())
         slowest = int(topology.link_rate.min(initial=10**15))
-        ahead = serialisation_ps(size, slowest) + int(topology.link_delay.max(initial=1))
-        buckets = 1 << min(18, max(12, (4 * ids).bit_length()))
-        world["mask"] = buckets - 1
-        world["shift"] = max(0, (-(-ahead // buckets)).bit_length())
-        self._hold("heads", block("i4", buckets))
-        self._held["heads"][:] = -1
-        self._hold("bits", block("i8", buckets // 64))
-        self._hold("summary", block("i8", max(1, buckets // 4096)))
-        self._hold("event_time", block("i8", ids))
-        self._hold("event_next", block("i4", ids))
-        self._hold("run", block("i8", ids))
-        self._hold("spare_run", block("i8", ids + 256))
-        self._hold("heap", block("i8", 2 * ids + 2))
+        ahead = serialisation_ps(self.settings.mtu + self.settings.header, slowest)
+        ahead += int(topology.link_delay.max(initial=1))
+        if ahead >> (WORD - 1 - bits):
+            longest = show(1 << (WORD - 1 - bits), "time")
+            text = f"a packet takes {show(ahead, 'time')} over one link; the packet engine's limit here is {longest}"
+            raise InputError([Problem("fabric", 0, 0, text)])
+        world["id_bits"] = bits
+        self._hold("heap", np.full(ids + 3, NEVER, dtype=np.int64))
 
     def _settle(self) -> None:
         settings, world, choice = self.settings, self._world, self.choice
