@@ -98,7 +98,7 @@ def move_base(w, now):  # type: ignore[no-untyped-def]
 
 @njit(_VOID(World, _LONG), internal=True)
 def remove(w, ident):  # type: ignore[no-untyped-def]
-    """Takes an id's event out, wherever it is. Rare (a link went down), so simply: the heap is built anew without it."""
+    """Takes an id's event out, wherever it is. Rare (a link went down), so simply: the heap is built without it."""
     heap = w.heap
     peek(w)
     size = w.heap_size
