@@ -53,7 +53,7 @@ class Unloaded:
     ) -> None:
         self._topology, self._mtu, self._header = topology, mtu, header
         self._ack, self._efficiency = ack, efficiency
-        self._stretch = (1 - Fraction(1, 10**12)) / Fraction(efficiency or 1.0)
+        self._stretch = 1 / Fraction(efficiency or 1.0)
         self._rate: list[int] = topology.link_rate.tolist()
         self._delay: list[int] = topology.link_delay.tolist()
         # links that are alike, both ways: a path's classes are all that counts
@@ -90,37 +90,55 @@ class Unloaded:
         return known
 
     def _drain(self, size: int, rate: int) -> int:
-        """ps of ``size`` payload bytes in fluid, rounded down: the engine rounds up with a tolerance of its own."""
-        return size * 8 * PS_PER_SECOND * self._stretch.numerator // (rate * self._stretch.denominator)
+        """ps of ``size`` payload bytes in fluid, rounded up."""
+        return -(-size * 8 * PS_PER_SECOND * self._stretch.numerator // (rate * self._stretch.denominator))
 
     def over_pieces(self, sizes: Sequence[int], paths: Sequence[Path], rate: int) -> int:
         """Pieces of one flow on paths of their own, which carry up to ``rate`` bit/s together."""
         classes = self._class
-        key = (-rate, tuple(sizes), frozenset([tuple([classes[link] for link in path]) for path in paths]))
+        homes, ends = len({path[0] for path in paths}), len({path[-1] for path in paths})
+        key = (-rate, homes, ends, tuple(sizes), frozenset([tuple([classes[link] for link in path]) for path in paths]))
         known = self._known.get(key)
         if known is None:
             back = min(self._back(path) for path in paths)
             profiles = {self._profile(path) for path in paths}
-            known = self._known[key] = self._bound(sizes, profiles, rate) + back
+            known = self._known[key] = self._bound(sizes, profiles, rate, homes, ends) + back
         return known
 
-    def _bound(self, sizes: Sequence[int], profiles: set[tuple[tuple[int, int], ...]], rate: int) -> int:
-        """The NIC sends every packet, one after the other; the last one then still has the rest of its way to go."""
+    def _bound(
+        self, sizes: Sequence[int], profiles: set[tuple[tuple[int, int], ...]], rate: int, homes: int, ends: int
+    ) -> int:
+        """The largest of what can't be beaten, over ``homes`` first and ``ends`` last links.
+
+        The source's links send every packet, and then the last one, and the last full one, still have the rest of their
+        way to go; the receiver's links take every packet, but not before one has come; and the paths carry ``rate``.
+        """
         delay = min(sum(delay for _, delay in profile) for profile in profiles)
         if self._efficiency is not None:
             return delay + self._drain(sum(sizes), rate)
         full = self._mtu + self._header
-        nic = max(profile[0][0] for profile in profiles)
-        sending, wire, shortest = 0, 0, full
-        for size in sizes:
-            count = -(-size // self._mtu)
-            last = size - (count - 1) * self._mtu + self._header
-            sending += (count - 1) * serialisation_ps(full, nic) + serialisation_ps(last, nic)
-            wire += (count - 1) * full + last
-            shortest = min(shortest, last)
-        rest = min(sum(serialisation_ps(shortest, r) for r, _ in profile[1:]) for profile in profiles)
-        pooled = wire * 8 * PS_PER_SECOND // rate  # the network can't take them in faster than this
-        return delay + max(sending + rest, pooled)
+        lasts = [(size - 1) % self._mtu + 1 + self._header for size in sizes]
+        fulls = sum((size - 1) // self._mtu for size in sizes)
+        nic, end = (max(profile[hop][0] for profile in profiles) for hop in (0, -1))
+
+        def way(size: int, stop: int | None) -> int:
+            """ps that a packet takes on the links behind the first, up to ``stop``, on the fastest path."""
+            return min(sum(serialisation_ps(size, hop[0]) for hop in profile[1:stop]) for profile in profiles)
+
+        def all_over(rate: int) -> int:
+            return fulls * serialisation_ps(full, rate) + sum(serialisation_ps(last, rate) for last in lasts)
+
+        bounds = [all_over(nic) // homes + way(min(lasts), None)]
+        bounds.append((fulls * full + sum(lasts)) * 8 * PS_PER_SECOND // rate)
+        sent = fulls * serialisation_ps(full, nic) // homes
+        if fulls:
+            bounds.append(sent + way(full, None))
+        if min(map(len, profiles)) > 1:
+            soonest = serialisation_ps(min(lasts), nic) + way(min(lasts), -1)
+            if fulls and len(sizes) == 1:  # the short packet is sent after all full ones, but may overtake them
+                soonest = min(serialisation_ps(full, nic) + way(full, -1), sent + soonest)
+            bounds.append(soonest + all_over(end) // ends)
+        return delay + max(bounds)
 
     def spread(self, routes: Routes, src: int, dst: int, size: int) -> int:
         """A flow over all equal-cost paths of its pair: of the links at each hop, the best counts."""
@@ -149,4 +167,6 @@ class Unloaded:
             if self._ack is not None:
                 back += min(serialisation_ps(self._ack, self._rate[link ^ 1]) + self._delay[link ^ 1] for link in here)
         rate = min(int(self._topology.nic_rate[src]), routes.max_flow(src, dst))
-        return self._bound([size], {tuple(hops)}, rate) + back
+        homes = int((self._topology.link_src[links] == src).sum())
+        ends = int((self._topology.link_dst[links] == dst).sum())
+        return self._bound([size], {tuple(hops)}, rate, homes, ends) + back

@@ -146,9 +146,19 @@ def _run(world: World, progress: Progress) -> tuple[str, list[str]]:
         return "stalled", ["nothing moves any more", *_listed(waiting), *lost]
     if not drained.triggered and world.work and not done.triggered:
         return "stopped", ["stop.time came while work was unfinished", *_listed(waiting), *lost]
+    notes = lost + _notes(world)
     if _saturated(world):
-        return "saturated", ["the backlog kept growing: no steady-state mean is claimed", *lost]
-    return "completed", lost
+        return "saturated", ["the backlog kept growing: no steady-state mean is claimed", *notes]
+    return "completed", notes
+
+
+def _notes(world: World) -> list[str]:
+    """What a reader of the results must know."""
+    policy = world.loaded.dispatch["packet"].policy
+    if world.loaded.scenario.packets or policy.module.pick is None:
+        return []
+    engine = world.loaded.scenario.engine
+    return [f"the engine {engine} has no packets: {policy.name} stands for an even spread over all equal-cost paths"]
 
 
 @contextmanager
@@ -208,10 +218,12 @@ def _invariants(world: World) -> list[str]:
     """What must hold in every run; an empty list if it does."""
     flows = world.flows
     broken = world.network.check(int(world.clock.now))
+    packets = world.loaded.scenario.packets
+    slack = 0 if packets else 2  # ps: fluid times are rounded up from floats
     early = [
         flow.id
         for flow, end, ideal in zip(flows.flow, flows.end, flows.ideal, strict=True)
-        if end >= 0 and end - flow.start < ideal
+        if 0 <= end < flow.start + ideal - slack - (0 if packets else ideal // 10**12)
     ]
     # a flow that was moved to another path has an ideal of its first one
     if early and world.faults is None:

@@ -19,6 +19,9 @@ def hosts_of(k: int, tiers: int) -> int:
     return k**3 // 4 if tiers == 3 else k**2 // 2
 
 
+DEFAULT_K = 8
+
+
 def build(
     host_link: tuple[int, int],
     fabric_link: tuple[int, int],
@@ -33,11 +36,10 @@ def build(
     """
     if tiers not in (2, 3):
         raise ValueError(f"tiers is {tiers}; a fat_tree has 2 or 3")
-    if (k is None) == (hosts is None):
+    if k is not None and hosts is not None:
         raise ValueError("a fat_tree takes either k or hosts")
     if k is None:
-        assert hosts is not None
-        k = _k_for(hosts, tiers)
+        k = DEFAULT_K if hosts is None else _k_for(hosts, tiers)
     if k < 2 or k % 2:
         near = max(2, k - k % 2)
         raise ValueError(f"k is {k}; it must be even and at least 2 (nearest: {near} or {near + 2})")

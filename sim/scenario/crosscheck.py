@@ -19,6 +19,7 @@ from sim.scenario.load import Loaded
 from sim.scenario.tree import Path
 from sim.scenario.workloads import Cdf, Collective, Constant, Fixed, Flows, Matrix, Named, Poisson, RackSkewed
 
+_MOST_PACKETS = 2**31 - 1  # of one flow: packets are numbered in 32 bits
 _MOST_LISTED = 20  # faults of one workload that are listed one by one
 
 
@@ -76,6 +77,14 @@ class _Check:
         except KeyError as error:
             self.add(path, str(error.args[0]))
 
+    def too_long(self, size: int) -> str | None:
+        """Why a flow of so many bytes can't be sent in packets, or None."""
+        scenario = self.loaded.scenario
+        if not scenario.packets or size <= _MOST_PACKETS * scenario.fabric.transport.payload:
+            return None
+        payload = scenario.fabric.transport.payload
+        return f"{size} bytes are more than 2^31 packets of {payload} B; the fluid engine takes them"
+
     def everyone(self, path: Path) -> None:
         """A workload that may pair any two hosts."""
         if self.topology.hosts < 2:
@@ -89,6 +98,9 @@ class _Check:
         if item.file is not None:
             self.connection_matrix(item.file, path)
             return
+        problem = self.too_long(item.size or 0)
+        if problem:
+            self.add((*path, "size"), problem)
         if item.pattern in {"all_to_all", "permutation"}:
             self.everyone((*path, "pattern"))
             return
@@ -115,6 +127,12 @@ class _Check:
             self.add((*path, "file"), f"{file} is for {matrix.nodes} nodes, but the fabric has {hosts} hosts")
             return
         self.pairs(str(file), [(flow.src, flow.dst, flow.line) for flow in matrix.flows])
+        self.sizes(str(file), [(flow.size, flow.line) for flow in matrix.flows])
+
+    def sizes(self, file: str, sizes: Iterable[tuple[int, int]]) -> None:
+        """(bytes, line) of a file's flows."""
+        wrong = [(self.too_long(size), line) for size, line in sizes]
+        self.problems += [Problem(file, line, 1, text) for text, line in wrong if text][:_MOST_LISTED]
 
     def pairs(self, file: str, pairs: Iterable[tuple[int, int, int]]) -> None:
         """(source, destination, line) of a file's flows."""
@@ -127,6 +145,7 @@ class _Check:
                 file = self.loaded.beside(item.file)
                 table = flow_files.read(file, self.topology)
                 self.pairs(str(file), zip(table.src.tolist(), table.dst.tolist(), table.line.tolist(), strict=True))
+                self.sizes(str(file), zip(table.size.tolist(), table.line.tolist(), strict=True))
                 return
             mean = self.mean_size(item.sizes)
             if isinstance(item.arrivals, Poisson) and item.arrivals.load is not None:
@@ -164,6 +183,9 @@ class _Check:
 
     def collective(self, item: Collective, path: Path) -> None:
         hosts = self.topology.hosts
+        problem = self.too_long(item.size)
+        if problem:
+            self.add((*path, "size"), problem)
         ranks = list(range(hosts)) if item.group == "all" else list(item.group)
         wrong = [position for position, rank in enumerate(ranks) if rank >= hosts]
         for position in wrong[:_MOST_LISTED]:

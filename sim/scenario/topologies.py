@@ -49,7 +49,7 @@ class FatTree(Section):
     """Folded Clos of k-port switches in two or three tiers (Al-Fares et al. 2008). Either ``k`` or ``hosts``."""
 
     kind: Literal["fat_tree"] = "fat_tree"
-    k: int | None = key(None, "ports of a switch, even; k^3/4 hosts in three tiers, k^2/2 in two", ge=2)
+    k: int | None = key(None, "ports of a switch, even: k^3/4 hosts in 3 tiers, k^2/2 in 2; 8 without hosts", ge=2)
     hosts: int | None = key(None, "hosts; the least k that fits exactly is taken", ge=1)
     tiers: int = key(3, "2 (edge, core) or 3 (edge, agg, core)", ge=2, le=3)
     oversubscription: float = key(
@@ -60,17 +60,15 @@ class FatTree(Section):
 
     @model_validator(mode="after")
     def _one_size(self) -> FatTree:
-        if self.k is None and self.hosts is None:
-            raise absent("k", "a fat_tree needs its switch ports k or its number of hosts")
         if self.k is not None and self.hosts is not None:
             raise fault("give either k or hosts, not both", "hosts")
         return self
 
     def hosts_and_cables(self) -> tuple[int, int]:
-        if self.k is not None:
-            hosts = self.k**3 // 4 if self.tiers == 3 else self.k**2 // 2
-        else:
-            hosts = self.hosts or 0
+        hosts = self.hosts
+        if hosts is None:
+            k = self.k or 8
+            hosts = k**3 // 4 if self.tiers == 3 else k**2 // 2
         return hosts, hosts * self.tiers
 
 

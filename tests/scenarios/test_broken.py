@@ -119,6 +119,10 @@ OPTIONS = {
     "set_tag": (["--set", "name=!!python/name:os.system"], "--set:name: the tag"),
     "set_kind_leaves_keys": (["--set", "fabric.topology.kind=leaf_spine"], "x.yaml:3:26: unknown key 'hosts'"),
     "seed": (["--seed", "many"], "--seed: 'seed' takes a whole number, not 'many'"),
+    "too_many_packets": (
+        ["--set", "workload.0.size=9TB"],
+        "--set:workload.0.size: 9000000000000 bytes are more than 2^31",
+    ),
     "plugin": (["--plugin", "own.py"], "--plugin:own.py: no file 'own.py'"),
 }
 

@@ -79,7 +79,6 @@ def test_fat_tree_by_number_of_hosts() -> None:
         ({"k": 8, "oversubscription": 0.5}, "at least 1"),
         ({"k": 8, "oversubscription": "nan"}, "a number of at least 1"),
         ({"k": 8, "tiers": 4}, "2 or 3"),
-        ({}, "either k or hosts"),
         ({"k": 4, "hosts": 16}, "either k or hosts"),
     ],
 )
