@@ -22,7 +22,7 @@ WORLD = np.dtype(
         *[(name, "i8") for name in ("links", "rare", "nics", "flows", "packets", "timers", "paths", "marks", "trail")],
         ("heap", "i8"),
         *[(name, "i8") for name in ("table", "table_port", "table_weight", "last_start", "last_link")],
-        *[(name, "i8") for name in ("queues", "policy_state", "trace", "tells", "done", "distances", "group")],
+        *[(name, "i8") for name in ("queues", "policy_state", "trace", "tells", "done", "distances")],
         # sizes and settings
         *[(name, "i8") for name in ("link_count", "nic_count", "groups", "hops", "policy_words", "distance_bins")],
         *[(name, "i8") for name in ("mtu", "header", "ack", "rto", "acks", "go_back_n", "pick", "uses_queues", "key")],
@@ -35,8 +35,8 @@ WORLD = np.dtype(
             (name, "i8")
             for name in ("data_sent", "data_arrived", "data_lost", "acks_sent", "acks_arrived", "acks_lost")
         ],
-        *[(name, "i8") for name in ("delivered_bytes", "timeouts", "duplicates", "discarded", "hops_done")],
-        *[(name, "i8") for name in ("lost_full", "lost_down", "lost_unreachable", "lost_hops")],
+        *[(name, "i8") for name in ("delivered_bytes", "timeouts", "duplicates", "discarded")],
+        *[(name, "i8") for name in ("lost_full", "lost_down", "lost_unreachable")],
     ]
 )
 
