@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
-VERBS = ("run", "plot", "check", "list")
-LATER_VERBS = ("sweep", "compare", "report", "why", "validate", "predict", "solve", "calibrate")
-LISTS = ("topologies", "policies", "workloads")
-LATER_LISTS = ("hardware", "models")
+VERBS = ("run", "plot", "predict", "calibrate", "check", "list")
+LATER_VERBS = ("sweep", "compare", "report", "why", "validate", "solve")
+MODELS = "gemm|moe|attention|memory|collective|all_to_all"
+LISTS = ("topologies", "policies", "workloads", "hardware", "models")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -38,6 +38,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_scenario(check)
     plot = verbs.add_parser("plot", help="draw the pictures of a results folder again", allow_abbrev=False)
     plot.add_argument("results", metavar="RESULTS", help="a results folder, or a folder of several")
+    predict = verbs.add_parser("predict", help="kernel and collective times of a CSV of shapes", allow_abbrev=False)
+    predict.add_argument("model", metavar=MODELS)
+    predict.add_argument("--hardware", required=True, metavar="NAME|FILE", help="a preset, or a file of calibrate")
+    predict.add_argument("--input", required=True, metavar="CSV", help="shapes, in the columns of the measured tables")
+    predict.add_argument("-o", "--output", metavar="CSV", help="default: stdout")
+    calibrate = verbs.add_parser("calibrate", help="fit a cost model to measurements", allow_abbrev=False)
+    calibrate.add_argument("model", metavar=MODELS)
+    calibrate.add_argument("--input", required=True, metavar="CSV", help="measured rows, or a raw nccl-tests log")
+    calibrate.add_argument("-o", "--output", required=True, metavar="FITTED", help="what predict --hardware takes")
+    calibrate.add_argument("--system", metavar="NAME", help="the GPU: picks its rows, or names rows without a name")
     listing = verbs.add_parser("list", help="what a scenario may name", allow_abbrev=False)
     listing.add_argument("what", nargs="?", metavar="|".join(LISTS), help="default: all of them")
     listing.add_argument("--plugin", action="append", default=[], metavar="FILE", help="own policies (repeatable)")
@@ -154,11 +164,23 @@ def _plot(options: argparse.Namespace) -> int:
     return 0
 
 
+def _predict(options: argparse.Namespace) -> int:
+    from analysis.predict import predict_file
+
+    predict_file(options.model, options.hardware, options.input, options.output)
+    return 0
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from analysis.calibrate.common import calibrate_file
+
+    print(calibrate_file(options.model, options.input, options.output, options.system))
+    return 0
+
+
 def _list(options: argparse.Namespace) -> int:
     from models.errors import InputError, Problem, nearest
 
-    if options.what in LATER_LISTS:
-        raise InputError([Problem("list", 0, 0, f"'{options.what}' is not in this version; valid: {', '.join(LISTS)}")])
     if options.what is not None and options.what not in LISTS:
         raise InputError([Problem("list", 0, 0, f"unknown word '{options.what}'{nearest(options.what, LISTS)}")])
 
@@ -168,7 +190,7 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS = {"run": _run, "check": _check, "plot": _plot, "list": _list}
+_COMMANDS = dict(zip(VERBS, (_run, _plot, _predict, _calibrate, _check, _list), strict=True))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The text that a run prints: one row a variant, and the collectives as nccl-tests prints them."""
+"""The text that a run prints: one row a variant, the collectives as nccl-tests prints them, layers with experts."""
 
 from __future__ import annotations
 
@@ -6,20 +6,26 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from analysis.load import Results, load
+from analysis.stats import percentile
 
 Cell = float | int | str | None
 # title, unit, what it shows of a run, how it is written
 _Column = tuple[str, str, Callable[[Results], Cell], str]
+_Shown = tuple[str, str, Sequence[Cell], str]  # the same with a cell a run
+_WIDTH = 120  # of the table of layers; beyond it the p99 is left out
 
 
 def summary_table(folder: Path | str) -> str:
-    """One aligned row a variant (or for the only run), then the collectives. Columns that are empty are left out."""
+    """A row a variant (or for the only run), then collectives and layers with experts. Empty columns are left out."""
     runs = load(folder).runs()
     text = _runs_table(runs)
     if any(run.rows("collectives") for run in runs.values()):
         text += "\n\n" + collective_table(runs)
+    if any(run.rows("moe_steps") for run in runs.values()):
+        text += "\n\n" + moe_table(runs)
     return text
 
 
@@ -32,16 +38,16 @@ def _runs_table(runs: Mapping[str, Results]) -> str:
         place = next(i for i, column in enumerate(columns) if column[2] is goal) + (goal is _mean_collective)
         if best:
             columns.insert(place, ("vs", "best", lambda run: _over(goal(run), best), "ratio"))
-    titles = [("variant" if len(runs) > 1 else "run", "")]
-    rows: list[list[str]] = [[name] for name in runs]
-    for title, unit, value, form in columns:
-        cells = [value(run) for run in runs.values()]
-        if all(cell is None for cell in cells):
-            continue
-        titles.append((title, unit))
-        for row, cell in zip(rows, cells, strict=True):
-            row.append(write(cell, form))
-    return align(titles, rows, left=2)
+    cells = [(title, unit, [value(run) for run in runs.values()], form) for title, unit, value, form in columns]
+    return _lay_out(runs, cells, left=2)
+
+
+def _lay_out(runs: Mapping[str, Results], columns: Sequence[_Shown], left: int) -> str:
+    """A row a run; columns in which every cell is null are left out."""
+    shown = [column for column in columns if any(cell is not None for cell in column[2])]
+    titles = [("variant" if len(runs) > 1 else "run", ""), *((title, unit) for title, unit, _, _ in shown)]
+    rows = [[name, *(write(cells[i], form) for _, _, cells, form in shown)] for i, name in enumerate(runs)]
+    return align(titles, rows, left)
 
 
 def collective_table(runs: Mapping[str, Results]) -> str:
@@ -68,6 +74,59 @@ def collective_table(runs: Mapping[str, Results]) -> str:
     if len(runs) == 1:
         titles, rows = titles[1:], [row[1:] for row in rows]
     return align(titles, rows, left=3 if len(runs) > 1 else 2)
+
+
+def moe_table(runs: Mapping[str, Results]) -> str:
+    """A row a run with layers of experts: means over its finished (step, layer) rows, memory over its GPUs.
+
+    Times, bytes sent and weights moved are a layer's; memory is the fullest GPU's. The speed-up is the first run's mean
+    time over the own, where both had the same work.
+    """
+    runs = {name: run for name, run in runs.items() if run.rows("moe_steps")}
+    tables = [run.frame("moe_steps") for run in runs.values()]
+    columns: list[_Shown] = [
+        ("steps", "layers", [f"{t['step'].nunique()} x {int((t['step'] == 0).sum())}" for t in tables], ""),
+        ("not", "done", [int(t["time_us"].isna().sum()) or None for t in tables], ""),
+    ]
+    done = [table.dropna(subset=["time_us"]) for table in tables]
+    columns += [(title, unit, [value(table) for table in done], form) for title, unit, value, form in _LAYER]
+    gpus = [run.frame("gpus", ["peak_memory_bytes", "out_of_memory"]) for run in runs.values()]
+    peaks = [float(table["peak_memory_bytes"].max()) / 1e9 if len(table) else 0.0 for table in gpus]
+    columns += [
+        ("peak", "GB", [peak or None for peak in peaks], ""),
+        ("GPUs", "OOM", [int(table["out_of_memory"].sum()) or None for table in gpus], ""),
+    ]
+    faster = _speed_ups(list(runs.values()), [_mean(table, "time_us") for table in done])
+    if any(value is not None for value in faster[1:]):
+        columns.append(("speed-", "up", faster, "ratio"))
+    text = _lay_out(runs, columns, left=1)
+    if max(map(len, text.splitlines())) > _WIDTH:
+        text = _lay_out(runs, [column for column in columns if column[1] != "p99 us"], left=1)
+    over = f", speed-up over {next(iter(runs))}" if columns[-1][2] is faster else ""
+    return f"A layer with experts: means, GPUs' peak memory{over}\n{text}"
+
+
+def _mean(layers: pd.DataFrame, column: str) -> float | None:
+    """Nothing to show where it is 0."""
+    return (float(layers[column].mean()) or None) if len(layers) else None
+
+
+def _speed_ups(runs: Sequence[Results], times: Sequence[float | None]) -> list[Cell]:
+    work = [_work(run) for run in runs]
+    return [
+        times[0] / time if times[0] and time and mine is not None and mine == work[0] else None
+        for time, mine in zip(times, work, strict=True)
+    ]
+
+
+def _work(run: Results) -> tuple[int, int, int, int] | None:
+    """Seed, layers, GPUs, copies of tokens that were routed; None where some of it was left undone."""
+    if run.summary["moe_steps"].get("unfinished"):
+        return None
+    counts = run.frame("counters", ["name", "count"]).groupby("name")["count"].sum()
+    copies = run.frame("gpus", ["tokens"])["tokens"].sum()
+    copies += counts.get("token copies dropped", 0) - counts.get("token copies added", 0)
+    return run.manifest["seed"], run.rows("moe_steps"), run.rows("gpus"), int(copies)
 
 
 def _comparable(runs: Mapping[str, Results]) -> bool:
@@ -145,6 +204,19 @@ _COLUMNS: list[_Column] = [
     ("dropped", "packets", _sum("links", "dropped"), ""),
     ("resent", "packets", _sum("flows", "retransmitted"), ""),
     ("reordered", "share", _reordered, "share"),
+]
+
+_LAYER: list[tuple[str, str, Callable[[pd.DataFrame], Cell], str]] = [
+    ("layer", "us", lambda layers: _mean(layers, "time_us"), ""),
+    ("", "p99 us", lambda layers: percentile(layers["time_us"].to_numpy(dtype=float), 0.99), ""),
+    ("dispatch", "us", lambda layers: _mean(layers, "dispatch_us"), ""),
+    ("experts", "us", lambda layers: _mean(layers, "expert_us"), ""),
+    ("combine", "us", lambda layers: _mean(layers, "combine_us"), ""),
+    ("weights", "us", lambda layers: _mean(layers, "weights_us"), ""),
+    ("", "moved", lambda layers: _mean(layers, "weight_transfers"), "1"),
+    ("plan", "us", lambda layers: _mean(layers, "planner_us"), ""),
+    ("max/", "mean", lambda layers: _mean(layers, "max_over_mean"), "2"),
+    ("sent", "GB", lambda layers: (_mean(layers, "bytes_moved") or 0) / 1e9 or None, ""),
 ]
 
 

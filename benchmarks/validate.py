@@ -7,28 +7,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.report import table, verdict
 from tests.validation import agreement, growth, queueing, theorem
 
 POLICIES = ("ecmp", "wcmp", "static", "least_loaded", "ethereal", "subflows", "spray")
-
-
-def _table(head: str, rows: Sequence[Sequence[object]]) -> None:
-    names = head.split(" | ")
-    print("| " + " | ".join(names) + " |")
-    print("|" + "---|" * len(names))
-    for row in rows:
-        print("| " + " | ".join(map(str, row)) + " |")
-    print(flush=True)
-
-
-def _verdict(holds: bool) -> str:
-    return "holds" if holds else "**missed**"
 
 
 def theorem_part(quick: bool) -> None:
@@ -38,8 +26,8 @@ def theorem_part(quick: bool) -> None:
     cases = [theorem.direct(16, 125_000), theorem.direct(12, 120_000), theorem.direct(12, 100_000)]
     for spines, size in ((16, 4_096_000), (12, 3_072_000), (12, 1_000_000)):
         cases += theorem.halving_doubling(spines, size)
-    rows = [(c.name, c.spines, c.size, c.difference, c.allowed, _verdict(c.holds)) for c in cases]
-    _table("flows | spines | bytes a flow | difference B | allowed B | verdict", rows)
+    rows = [(c.name, c.spines, c.size, c.difference, c.allowed, verdict(c.holds)) for c in cases]
+    table("flows | spines | bytes a flow | difference B | allowed B | verdict", rows)
     random = theorem.random_cases(200)
     held = sum(case.holds for case in random)
     exact = sum(case.allowed == 0 for case in random)
@@ -49,22 +37,22 @@ def theorem_part(quick: bool) -> None:
     direct = theorem.ecmp_ratio(theorem.all_to_all(256), 5 if quick else 30)
     shift = theorem.ecmp_ratio([(host, (host + 16) % 256) for host in range(256)], 200)
     rows = [
-        ("random (flows, spines): as spray", f"{held} of 200 ({exact} exactly)", "200", _verdict(held == 200)),
-        ("k pieces a left-over not the least, flows and spines below 40", len(wrong), "0", _verdict(not wrong)),
+        ("random (flows, spines): as spray", f"{held} of 200 ({exact} exactly)", "200", verdict(held == 200)),
+        ("k pieces a left-over not the least, flows and spines below 40", len(wrong), "0", verdict(not wrong)),
         (
             f"ECMP over spray, direct All2All ({len(direct)} seeds)", f"{direct.mean():.4f}", "1.19 +- 0.03",
-            _verdict(abs(direct.mean() - 1.19) <= 0.03),
+            verdict(abs(direct.mean() - 1.19) <= 0.03),
         ),
         (
             "ECMP over spray, shift by 16 (200 seeds)", f"{shift.mean():.3f}", "4.5 +- 0.15",
-            _verdict(abs(shift.mean() - 4.5) <= 0.15),
+            verdict(abs(shift.mean() - 4.5) <= 0.15),
         ),
         (
             f"ring all_gather, {16 if quick else 256} hosts, {len(times)} policies: spread of completion",
-            f"{spread:.1e}", "at most 1e-9", _verdict(spread <= 1e-9),
+            f"{spread:.1e}", "at most 1e-9", verdict(spread <= 1e-9),
         ),
     ]  # fmt: skip
-    _table("figure | measured | expected | verdict", rows)
+    table("figure | measured | expected | verdict", rows)
     print("ECMP ratio: largest bytes over leaf uplinks and spine downlinks, over the same under spray.\n")
 
 
@@ -83,10 +71,10 @@ def growth_part(quick: bool) -> None:
         rows.append(
             (
                 expected.policy, *(f"{mean / 4160:.1f}" for mean in means), f"{slope:.3f}",
-                f"{wanted:g} +- {tolerance:g}", _verdict(abs(slope - wanted) <= tolerance),
+                f"{wanted:g} +- {tolerance:g}", verdict(abs(slope - wanted) <= tolerance),
             )
         )  # fmt: skip
-    _table(f"policy | {' | '.join(map(str, lengths))} | slope | expected | verdict", rows)
+    table(f"policy | {' | '.join(map(str, lengths))} | slope | expected | verdict", rows)
 
 
 def queueing_part(quick: bool) -> None:
@@ -105,11 +93,11 @@ def queueing_part(quick: bool) -> None:
             (
                 kind, load, f"{number:,}", f"{queue.theory / 1e6:.4f}", f"{mean:.4f} +- {half:.4f}",
                 f"{100 * (queue.measured.value / queue.theory - 1):+.2f} %", f"{100 * queue.measured.relative:.2f} %",
-                f"{100 * aim:g} %", _verdict(queue.holds(aim)),
+                f"{100 * aim:g} %", verdict(queue.holds(aim)),
             )
         )  # fmt: skip
         print(kind, load, file=sys.stderr)
-    _table(names, rows)
+    table(names, rows)
 
 
 def agreement_part(quick: bool) -> None:
@@ -123,14 +111,14 @@ def agreement_part(quick: bool) -> None:
             for transport in ("line_rate", "window"):
                 for message in (4_000_000,) if quick else (4_000_000, 16_000_000):
                     found = agreement.compare(algorithm, policy, transport, message)
-                    verdict = "reported" if policy == "ecmp" else _verdict(abs(found.difference) <= 0.02)
+                    word = "reported" if policy == "ecmp" else verdict(abs(found.difference) <= 0.02)
                     rows.append(
                         (
                             algorithm, policy, transport, f"{message / 1e6:g}", f"{found.packets / 1e6:.1f}",
-                            f"{found.fluid / 1e6:.1f}", f"{100 * found.difference:+.2f} %", verdict,
+                            f"{found.fluid / 1e6:.1f}", f"{100 * found.difference:+.2f} %", word,
                         )
                     )  # fmt: skip
-    _table("algorithm | path | transport | message MB | packets us | fluid us | difference | verdict", rows)
+    table("algorithm | path | transport | message MB | packets us | fluid us | difference | verdict", rows)
 
 
 def main() -> None:

@@ -45,6 +45,37 @@ def find_groups(topology: Topology, up: NDArray[np.bool_]) -> Groups:
     return Groups(group_of_host, seed_start, seed_node, seed_rate, last_start, into)
 
 
+def domain_groups(topology: Topology, up: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """[hosts] of a cluster: the same number where scale-up links come from the same switches, and where NICs do.
+
+    What hosts of one number are sent, from one source and over that kind of link, has the same choice of paths.
+    """
+    src, dst, rate = topology.link_src.tolist(), topology.link_dst.tolist(), topology.link_rate.tolist()
+    fabric = topology.nic_uplink[np.arange(topology.links) ^ 1]
+    own: dict[int, list[int]] = {}  # node -> the links into it from the fabric, or from what hosts have of their own
+    scale_up: dict[int, list[tuple[int, int]]] = {}
+    for link in np.flatnonzero(up).tolist():
+        if topology.scale_up[link]:
+            # straight from a neighbour, or from a switch
+            scale_up.setdefault(dst[link], []).append((max(src[link], topology.hosts - 1), rate[link]))
+        elif fabric[link] or topology.tier[src[link]] > topology.tier[dst[link]] >= 0:
+            own.setdefault(dst[link], []).append(link)
+
+    def behind(node: int) -> list[tuple[int, int]]:
+        """(switch, rate) of the fabric's links towards a host or what it has of its own."""
+        found: list[tuple[int, int]] = []
+        for link in own.get(node, ()):
+            found += [(src[link], rate[link])] if fabric[link] else behind(src[link])
+        return found
+
+    kinds: tuple[dict[Any, int], dict[Any, int]] = ({}, {})
+    numbers = np.empty((2, topology.hosts), dtype=np.int64)
+    for host in range(topology.hosts):
+        for row, key in enumerate((sorted(scale_up.get(host, ())), sorted(behind(host)))):
+            numbers[row, host] = kinds[row].setdefault(tuple(key), len(kinds[row]))
+    return numbers[0], numbers[1]
+
+
 def lone_links(topology: Topology, up: NDArray[np.bool_]) -> tuple[list[int], list[int]]:
     """[hosts] the only link of a host to a switch, and the only one from it; -1 where there is none or several."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,11 +20,14 @@ class Row(NamedTuple):
 
 
 def read_text(path: Path, problems: Problems) -> str | None:
-    """The text of a file, or None and a problem that says why not."""
+    """The text of a file, unpacked if its name ends in .gz, or None and a problem that says why not."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         problems.add(0, f"is not UTF-8 text (byte {error.start})")
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        problems.add(0, "is not a whole gzip file")
     except OSError as error:
         problems.add(0, f"can't be read: {error.strerror or error}")
     return None

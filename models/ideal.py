@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+import numpy as np
+
 from models.paths import Routes
 from models.topology import Topology
 from models.units import PS_PER_SECOND, serialisation_ps
@@ -156,9 +158,11 @@ class Unloaded:
 
     def _spread(self, routes: Routes, src: int, dst: int, size: int) -> int:
         links, _ = routes.share(src, dst)
-        level = -routes.distance(int(routes.group_of_host[dst]))[self._topology.link_src[links]].astype(int)
+        row = routes.rows(int(routes.group_of_host[dst]))[0]
+        place = np.maximum(self._topology.link_src[links] - routes.first_forwarding, 0)
+        level = -row[place].astype(int)
         level[self._topology.link_dst[links] == dst] = 1
-        level[self._topology.link_src[links] == src] = -(10**6)  # the first hop, whatever hosts' distances are
+        level[self._topology.link_src[links] == src] = -(10**6)  # the first hop, which is in no row
         hops: list[tuple[int, int]] = []
         back = 0
         for depth in sorted(set(level.tolist())):
@@ -166,7 +170,7 @@ class Unloaded:
             hops.append((max(self._rate[link] for link in here), min(self._delay[link] for link in here)))
             if self._ack is not None:
                 back += min(serialisation_ps(self._ack, self._rate[link ^ 1]) + self._delay[link ^ 1] for link in here)
-        rate = min(int(self._topology.nic_rate[src]), routes.max_flow(src, dst))
+        rate = routes.max_flow(src, dst)
         homes = int((self._topology.link_src[links] == src).sum())
         ends = int((self._topology.link_dst[links] == dst).sum())
         return self._bound([size], {tuple(hops)}, rate, homes, ends) + back

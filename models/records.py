@@ -76,7 +76,7 @@ _FLOWS = Table(
         _key("id", "Number of the flow; flows are numbered in the order of their starts."),
         _text("src", "Name of the sending host."),
         _text("dst", "Name of the receiving host."),
-        _count("bytes", "Payload to be moved, headers left out.", "B"),
+        _count("bytes", "Payload to be moved, headers and the messages' measured overhead left out.", "B"),
         Column("start_us", "float", "us", "When the flow was handed to the network."),
         Column("delivered_us", "float", "us", "When the last new byte arrived; whoever waits goes on then.", null=True),
         Column(
@@ -164,13 +164,43 @@ _COLLECTIVES = Table(
     unfinished="time_us",
 )
 
+_MOE_STEPS = Table(
+    "moe_steps",
+    "one layer with experts in one step, over all groups and micro-batches of a workload",
+    (
+        _key("step", "Number of the step, from 0."),
+        _key("layer", "Number of the layer in the step, from 0; layers without experts are counted, but have no row."),
+        Column("time_us", "float", "us", "From the first GPU's gate until the last GPU had its results.", null=True),
+        Column("dispatch_us", "float", "us", "From the first token's leaving until the last GPU had all its tokens."),
+        Column("expert_us", "float", "us", "Longest time that a GPU's experts took, waiting for its stream included."),
+        Column("combine_us", "float", "us", "From the last expert's end until the last GPU had summed its results."),
+        Column("weights_us", "float", "us", "From the first moving weight's leaving until the last one's arrival."),
+        Column("planner_us", "float", "us", "Time that the dispatcher's planner took, charged on every GPU."),
+        Column("max_over_mean", "float", "", "Copies of tokens on the busiest GPU over the mean of its group."),
+        _count("weight_transfers", "Experts whose weights moved to another GPU before they computed."),
+        _count("bytes_moved", "Payload of all tokens and weights that were sent, both ways.", "B"),
+        _count("peak_memory_bytes", "Most memory in use on a GPU during this layer.", "B"),
+    ),
+    "the workload has no mixture of experts",
+    unfinished="time_us",
+)
+
 _GPUS = Table(
     "gpus",
-    "a GPU that took part in a collective",
+    "a GPU that a workload ran on",
     (
         _key("gpu", "Rank of the GPU; it is host number `gpu`."),
-        Column("busy_us", "float", "us", "Time spent computing (the gaps between repeats)."),
-        Column("wait_us", "float", "us", "Time spent in collectives: waiting for the network and for other ranks."),
+        Column("busy_us", "float", "us", "Time in which a kernel ran (for a collective workload: the gaps)."),
+        Column(
+            "wait_us",
+            "float",
+            "us",
+            "Time spent waiting for the network, for other GPUs, for planners and launches, and for the stream; "
+            "several jobs on one GPU add up.",
+        ),
+        _count("tokens", "Copies of tokens that the GPU's experts worked on."),
+        _count("peak_memory_bytes", "Most memory in use; 0 where the workload has no account of it.", "B"),
+        _count("out_of_memory", "1 if that was more than the GPU has, else 0; the run goes on.", statistics=False),
     ),
     "no workload runs on GPUs",
 )
@@ -217,7 +247,7 @@ _COUNTERS = Table(
 )
 
 TABLES: dict[str, Table] = {
-    table.name: table for table in (_FLOWS, _LINKS, _COLLECTIVES, _GPUS, _SERIES, _REORDERING, _COUNTERS)
+    table.name: table for table in (_FLOWS, _LINKS, _COLLECTIVES, _MOE_STEPS, _GPUS, _SERIES, _REORDERING, _COUNTERS)
 }
 
 # manifest.json: key -> meaning. `program` and `schema` are added by the writer.

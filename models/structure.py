@@ -15,12 +15,15 @@ from models.topology import Topology
 from models.units import serialisation_ps
 
 _ALL_GROUPS = 512  # fabrics with more edge switches are sampled
-_SAMPLED_GROUPS = 64
+_SAMPLED_GROUPS = 64  # and in clusters, where every host is a group of its own
 
 
 @dataclass(frozen=True)
 class Structure:
-    """Pairs are ordered pairs of hosts; path counts are over pairs on different edge switches (0, 0, 0 if none)."""
+    """Pairs are ordered pairs of hosts.
+
+    Path counts are over pairs on different edge switches, in clusters in different nodes (0, 0, 0 if none).
+    """
 
     hosts: int
     switches: dict[str, int]  # by tier, lowest first
@@ -74,23 +77,37 @@ def longest_rtt(routes: Routes, wire_mtu: int, ack: int) -> int:
     cost = hop_cost(topology, wire_mtu, ack)
     leaving = np.zeros(topology.hosts, dtype=np.int64)
     arriving = np.zeros(topology.hosts, dtype=np.int64)
-    out = np.flatnonzero(topology.link_src < topology.hosts)
-    into = np.flatnonzero(topology.link_dst < topology.hosts)
+    # GPUs of different nodes never use scale-up links
+    out = np.flatnonzero((topology.link_src < topology.hosts) & ~topology.scale_up)
+    into = np.flatnonzero((topology.link_dst < topology.hosts) & ~topology.scale_up)
     np.maximum.at(leaving, topology.link_src[out], cost[out])
     np.maximum.at(arriving, topology.link_dst[into], cost[into])
     group = routes.group_of_host
     arrive = np.zeros(routes.groups, dtype=np.int64)
     np.maximum.at(arrive, group, arriving)
-    best = 0
+    straight = (topology.link_src < topology.hosts) & (topology.link_dst < topology.hosts) & routes.up
+    best = max(scale_up_rtt(topology, wire_mtu, ack), int(cost[straight].max(initial=0)))
     for target in _targets(routes)[0]:
         hops, nodes = _from_hosts(routes, int(target))
         middle = routes.longest(int(target), cost)[nodes]
         # where hosts forward, their row already holds their first link
         first = leaving if routes.first_forwarding else np.zeros_like(leaving)
-        reached = hops > 0
+        reached = (hops > 1) & _apart(routes, int(target))
         if reached.any():
             best = max(best, int((first + middle)[reached].max()) + int(arrive[target]))
     return best
+
+
+def scale_up_rtt(topology: Topology, wire_mtu: int, ack: int) -> int:
+    """The same inside a scale-up domain, over a switch or straight; 0 where there are no scale-up links."""
+    if not topology.scale_up.any():
+        return 0
+    cost = hop_cost(topology, wire_mtu, ack)
+    leaves = topology.scale_up & (topology.link_src < topology.hosts)
+    arrives = topology.scale_up & (topology.link_dst < topology.hosts)
+    if np.array_equal(leaves, arrives):
+        return int(cost[leaves].max())
+    return int(cost[leaves].max()) + int(cost[arrives].max())
 
 
 def hop_cost(topology: Topology, wire_mtu: int, ack: int) -> NDArray[np.int64]:
@@ -106,7 +123,7 @@ def hop_cost(topology: Topology, wire_mtu: int, ack: int) -> NDArray[np.int64]:
 
 def _targets(routes: Routes) -> tuple[NDArray[np.int64], bool]:
     """Destination groups to look at, and whether these are all."""
-    if routes.groups <= _ALL_GROUPS:
+    if routes.groups <= (_SAMPLED_GROUPS if routes.topology.clustered else _ALL_GROUPS):
         return np.arange(routes.groups, dtype=np.int64), True
     return np.unique(np.linspace(0, routes.groups - 1, _SAMPLED_GROUPS).astype(np.int64)), False
 
@@ -126,7 +143,19 @@ def _from_hosts(routes: Routes, group: int) -> tuple[NDArray[np.int64], NDArray[
     np.minimum.at(hops, topology.link_src[out], far)
     chosen = far == hops[topology.link_src[out]]
     nodes[topology.link_src[out][chosen]] = place[chosen]
+    straight = np.flatnonzero((topology.link_src < offset) & (topology.link_dst < offset) & routes.up)
+    into = routes.group_of_host[topology.link_dst[straight]] == group
+    hops[topology.link_src[straight[into]]] = 1
     return np.where(hops < 2**40, hops, -1), nodes
+
+
+def _apart(routes: Routes, group: int) -> NDArray[np.bool_]:
+    """[hosts] which hosts send into the fabric to reach a host of ``group``: in clusters those of other domains."""
+    domain = routes.topology.domain
+    if not routes.topology.clustered:
+        return np.ones(len(domain), dtype=np.bool_)
+    apart: NDArray[np.bool_] = domain != domain[np.argmax(routes.group_of_host == group)]
+    return apart
 
 
 def _paths(routes: Routes) -> tuple[int, int, int, int, bool]:
@@ -136,21 +165,24 @@ def _paths(routes: Routes) -> tuple[int, int, int, int, bool]:
     size = np.bincount(group, minlength=routes.groups)
     sample = np.unique(group, return_index=True)[1]
     several = np.bincount(routes.topology.link_src, minlength=routes.topology.hosts)
+    one_node = bool(np.all(routes.topology.domain == routes.topology.domain[0]))
     tally: Counter[float] = Counter()
     pair_of: dict[float, tuple[int, int]] = {}
     longest = 0
     for target in targets.tolist():
         hops, nodes = _from_hosts(routes, target)
         counts = routes.rows(target)[1][nodes]
+        apart = np.ones(len(group), dtype=np.bool_) if one_node else _apart(routes, target)
+        longest = max(longest, int(hops[~apart & (group != target)].max(initial=0)))
         inside = group == target
         if inside.sum() > 1:
             longest = max(longest, int(hops[inside].max()))
         for source, host in enumerate(sample.tolist()):
-            if source == target or hops[host] < 0:
+            if source == target or hops[host] < 0 or not apart[host]:
                 continue
             longest = max(longest, int(hops[host]))
             # hosts with several links add the paths of all of their switches
-            wide = routes.first_forwarding > 0 and several[host] > 1
+            wide = routes.first_forwarding > 0 and (several[host] > 1 or hops[host] == 1)
             number = float(routes.count(host, int(sample[target]))) if wide else float(counts[host])
             tally[number] += int(size[source] * size[target])
             pair_of[number] = (host, int(sample[target]))
@@ -186,7 +218,9 @@ def _bisection(topology: Topology) -> tuple[int, int]:
     tails, heads = node[topology.link_src], node[topology.link_dst]
     used = (tails != heads) & (heads != 0) & (tails != 1)
     tails, heads, rates = tails[used], heads[used], topology.link_rate[used]
-    nic = topology.nic_rate
+    # a half that ends inside a node sends over its scale-up links too
+    between_nodes = topology.domain[half - 1] != topology.domain[half]
+    nic = topology.nic_rate if between_nodes else topology.host_rate
     half_rate = int(min(nic[:half].sum(), nic[half:].sum()))
     if not len(rates):
         return 0, half_rate
@@ -211,10 +245,11 @@ def _bisection(topology: Topology) -> tuple[int, int]:
 
 
 def _oversubscription(topology: Topology) -> tuple[float | None, float | None]:
-    """Least and most host rate over uplink rate of the switches that have both."""
+    """Least and most host (in clusters NIC) rate over uplink rate of the switches that have both."""
     src, dst, rate = topology.link_src, topology.link_dst, topology.link_rate.astype(np.float64)
-    down = (src >= topology.hosts) & (dst < topology.hosts)
-    across = (src >= topology.hosts) & (dst >= topology.hosts)
+    first = topology.hosts if not topology.clustered else int(topology.nics.max()) + 1
+    down = (src >= first) & (dst < first)
+    across = (src >= first) & (dst >= first)
     to_hosts = np.bincount(src[down], weights=rate[down], minlength=topology.nodes)
     to_switches = np.bincount(src[across], weights=rate[across], minlength=topology.nodes)
     both = (to_hosts > 0) & (to_switches > 0)

@@ -14,23 +14,28 @@ from models import connection_matrix, flow_files, sizes
 from models.errors import InputError, Problem
 from models.ideal import Unloaded
 from models.paths import Routes
-from models.structure import describe, longest_rtt
-from models.topology import Topology
+from models.structure import describe, longest_rtt, scale_up_rtt
+from models.topology import NIC, Topology
 from models.units import PS_PER_SECOND
+from sim.build_moe import MoeWiring, gpus_of
 from sim.clock import Clock
+from sim.dispatch.groups import layout_of, schedule_of
 from sim.dispatch.path import spray
 from sim.dispatch.views import PathView
 from sim.flows import Flows
 from sim.network.protocol import Network
 from sim.network.settings import ACK_BYTES, PacketChoice, PacketSettings
 from sim.processes import arrivals, pairs
-from sim.processes.collective import Collectives, CollectiveWorkload, Plan
+from sim.processes.collective import Collectives, CollectiveWorkload
 from sim.processes.faults import Fault, Faults
 from sim.processes.gpu import Gpus
 from sim.processes.matrix import Matrix, Transfer, Trigger, together
+from sim.processes.moe import Steps
+from sim.processes.plan import exchange_of, priced, profile_named
 from sim.rng import Streams
 from sim.scenario.fabric import prepare
 from sim.scenario.load import Loaded
+from sim.scenario.moe import Moe
 from sim.scenario.workloads import Cdf, Collective, Constant, Exponential, Fixed, Named, RackSkewed
 from sim.scenario.workloads import Flows as FlowsSpec
 from sim.scenario.workloads import Matrix as MatrixSpec
@@ -62,9 +67,21 @@ class World:
     telemetry: Telemetry
     collectives: Collectives
     gpus: Gpus
+    moe: MoeWiring
     expected_bytes: int | None  # payload of all work, where it can be told beforehand
     loads: list[float]  # of workloads that are given one
     housekeeping: int = 1  # SimPy events that are always planned: telemetry's next sample
+
+    @property
+    def steps(self) -> Steps:
+        return self.moe.steps
+
+    def counted(self) -> dict[tuple[str, str], int]:
+        """What was dropped, rerouted, extrapolated or ran over, by (what, reason)."""
+        full = {("GPUs out of memory", d.settings.kind): 0 for d in self.gpus.out_of_memory()}
+        for device in self.gpus.out_of_memory():
+            full["GPUs out of memory", device.settings.kind] += 1
+        return self.moe.counted() | full
 
 
 def build(loaded: Loaded) -> World:
@@ -93,8 +110,9 @@ def build(loaded: Loaded) -> World:
     clock.on_tell = flows.hear
     if broken:
         network.set_links(broken, False)
-    collectives, gpus = Collectives(), Gpus()
-    maker = _Maker(loaded, topology, clock, flows, streams, collectives, gpus)
+    collectives, gpus = Collectives(), gpus_of(loaded, clock, streams)
+    moe = MoeWiring(loaded, topology, clock, flows, streams, gpus)
+    maker = _Maker(loaded, topology, clock, flows, streams, collectives, gpus, moe)
     for index, item in enumerate(scenario.workload):
         maker.make(index, item)
     telemetry = Telemetry(
@@ -108,7 +126,7 @@ def build(loaded: Loaded) -> World:
     )
     faults = _faults(loaded, topology, clock, network, flows)
     return World(
-        loaded, topology, clock, network, flows, maker.work, maker.endless, faults, telemetry, collectives, gpus,
+        loaded, topology, clock, network, flows, maker.work, maker.endless, faults, telemetry, collectives, gpus, moe,
         maker.expected, maker.loads,
     )  # fmt: skip
 
@@ -128,19 +146,29 @@ def _shortest(loaded: Loaded, topology: Topology, expected: int | None) -> int |
     """ps that all work takes at least: all hosts send at full rate, over two links. None: it can't be told."""
     if expected is None:
         return None
-    sending = expected * 8 * PS_PER_SECOND // int(topology.nic_rate.sum())
+    sending = expected * 8 * PS_PER_SECOND // int(topology.host_rate.sum())
     through = sending + 2 * int(topology.link_delay.max())
     limit = loaded.scenario.stop.time
     return through if limit is None else min(through, limit)
 
 
-def default_window(loaded: Loaded, topology: Topology, routes: Routes) -> NDArray[np.int64]:
-    """[hosts] bytes: a bandwidth-delay product of the longest pair's unloaded RTT, in whole packets, rounded up."""
+def default_windows(
+    loaded: Loaded, topology: Topology, routes: Routes
+) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+    """[hosts] bytes of flows into the fabric, and of those inside a scale-up domain if there are any.
+
+    Each a bandwidth-delay product of the longest such pair's unloaded RTT, in whole packets, rounded up.
+    """
     transport = loaded.scenario.fabric.transport
     wire = transport.payload + transport.header
-    rtt = longest_rtt(routes, wire, ACK_BYTES)
-    packets = [max(1, -(-rtt * rate // (8 * PS_PER_SECOND * wire))) for rate in topology.nic_rate.tolist()]
-    return np.array(packets, dtype=np.int64) * transport.payload
+
+    def windows(rtt: int, rates: NDArray[np.int64]) -> NDArray[np.int64]:
+        packets = [max(1, -(-rtt * rate // (8 * PS_PER_SECOND * wire))) for rate in rates.tolist()]
+        return np.array(packets, dtype=np.int64) * transport.payload
+
+    window = windows(longest_rtt(routes, wire, ACK_BYTES), topology.outward_rate)
+    inside = scale_up_rtt(topology, wire, ACK_BYTES)
+    return window, windows(inside, topology.scale_up_rate) if inside else None
 
 
 def _network(loaded: Loaded, topology: Topology, routes: Routes, streams: Streams) -> Network:
@@ -155,10 +183,10 @@ def _network(loaded: Loaded, topology: Topology, routes: Routes, streams: Stream
 
         return IdealNetwork(topology, routes)
     transport, switch = scenario.fabric.transport, scenario.fabric.switch
-    window = np.full(topology.hosts, 2**62, dtype=np.int64)
+    window, near = np.full(topology.hosts, 2**62, dtype=np.int64), None
     if transport.kind == "window":
         if transport.window == "auto":
-            window = default_window(loaded, topology, routes)
+            window, near = default_windows(loaded, topology, routes)
         else:
             window[:] = transport.window
     settings = PacketSettings(
@@ -173,6 +201,7 @@ def _network(loaded: Loaded, topology: Topology, routes: Routes, streams: Stream
         kmax=switch.ecn.kmax if switch.ecn else None,
         pmax=switch.ecn.pmax if switch.ecn else 1.0,
         key=streams.key("dispatch/packet"),
+        near=near,
     )
     policy, params = loaded.dispatch["packet"]
     choice = None
@@ -218,7 +247,7 @@ def _broken_links(loaded: Loaded, topology: Topology) -> list[int]:
             continue
         file = loaded.beside(item.file)
         for failure in connection_matrix.read(file).failures:
-            tier = _TIERS[failure.switch_type]
+            tier = _TIERS[failure.switch_type] + (NIC if topology.clustered else 0)
             nodes = np.flatnonzero(topology.tier == tier)
             if failure.switch_id >= len(nodes):
                 text = f"the fabric has {len(nodes)} switches of the type {failure.switch_type}"
@@ -250,7 +279,9 @@ class _Maker:
         streams: Streams,
         collectives: Collectives,
         gpus: Gpus,
+        moe: MoeWiring,
     ) -> None:
+        self.moe = moe
         self.loaded, self.topology, self.clock, self.flows, self.streams = loaded, topology, clock, flows, streams
         self.collectives, self.gpus = collectives, gpus
         self.work: list[Work] = []
@@ -263,6 +294,9 @@ class _Maker:
             self._collective(index, item)
         elif isinstance(item, MatrixSpec):
             self._matrix(index, item)
+        elif isinstance(item, Moe):
+            self._expect(None)
+            self.work.append(self.moe.make(index, item))
         else:
             self._flows(index, item)
 
@@ -272,9 +306,12 @@ class _Maker:
     def _collective(self, index: int, item: Collective) -> None:
         policy, params = self.loaded.dispatch["collective"]
         hosts = list(range(self.topology.hosts)) if item.group == "all" else list(item.group)
-        messages, counts = policy.module.Policy(params).schedule(item.op, len(hosts), item.size)
-        self._expect(item.repeat * sum(message.bytes for message in messages))
-        plan = Plan(messages, counts, len(hosts))
+        algorithm = policy.module.Policy(params)
+        layout = layout_of(self.topology, [*hosts[item.root :], *hosts[: item.root]])
+        exchange = exchange_of(*schedule_of(algorithm, item.op, len(hosts), item.size, layout))
+        self._expect(item.repeat * int(exchange.bytes.sum()))
+        phased = bool(getattr(algorithm, "launches_phases", False))
+        plan = priced(exchange, layout, profile_named(item.messages), launches_phases=phased)
         work = CollectiveWorkload(
             self.clock, self.flows, self.gpus, self.collectives, plan, hosts,
             op=item.op, algorithm=policy.name, size=item.size, repeat=item.repeat, gap=item.gap, root=item.root,

@@ -8,13 +8,16 @@ from pathlib import Path as FilePath
 import numpy as np
 
 from models import units
-from models.structure import describe
-from models.topology import Topology
+from models.architectures import ARCHITECTURES, Architecture
+from models.calibrated import KINDS, path_of
+from models.hardware import GPUS, Gpu
+from models.structure import describe, scale_up_rtt
+from models.topology import NVSWITCH, Topology
 from sim.dispatch.registry import LEVELS, Registry
+from sim.scenario.clusters import TOPOLOGIES
 from sim.scenario.load import Loaded
 from sim.scenario.schema import ACK
 from sim.scenario.show import text_of
-from sim.scenario.topologies import TOPOLOGIES
 from sim.scenario.tree import Path
 from sim.scenario.workloads import WORKLOADS
 
@@ -62,24 +65,32 @@ def _topology(loaded: Loaded, topology: Topology) -> list[str]:
     rows += [(f"{tier} switches", f"{count:,}") for tier, count in found.switches.items()]
     rows += [("links", f"{found.links:,} directed ({found.cables:,} cables)")]
     sampled = "" if found.paths_exact else " (from a sample)"
+    ends = _ends(topology)
     if found.paths_min == found.paths_max:
-        rows.append(("equal-cost paths", f"{found.paths_max:,} between any two edge switches{sampled}"))
+        rows.append(("equal-cost paths", f"{found.paths_max:,} between any two {ends}{sampled}"))
     else:
-        text = f"{found.paths_min:,} to {found.paths_max:,} between edge switches, median {found.paths_median:,}"
+        text = f"{found.paths_min:,} to {found.paths_max:,} between {ends}, median {found.paths_median:,}"
         rows.append(("equal-cost paths", text + sampled))
     rows.append(("longest path", f"{found.hops_max} hops"))
     rows.append(("bisection", units.show(found.bisection, "rate") + " from the first half of the hosts to the second"))
     if found.oversubscription_min is not None and found.oversubscription_max is not None:
         low, high = f"{found.oversubscription_min:.4g}", f"{found.oversubscription_max:.4g}"
         ratio = low if low == high else f"{low} to {high}"
-        rows.append(("oversubscription", f"{ratio} (host rate : uplink rate of an edge switch)"))
+        what = "NIC" if topology.clustered else "host"
+        rows.append(("oversubscription", f"{ratio} ({what} rate : uplink rate of an edge switch)"))
     if found.oversubscription_whole is not None:
         rows.append(("", f"{found.oversubscription_whole:.4g} (half of the hosts : bisection)"))
     if found.disconnected_pairs:
         rows.append(("pairs without a path", f"{found.disconnected_pairs:,}"))
     rows.append(("longest unloaded RTT", f"{found.rtt_max / 1e6:.3f} us ({wire} B there, {ACK} B back)"))
-    bdp = -(-found.rtt_max * int(topology.nic_rate.max()) // (8 * units.PS_PER_SECOND))
-    rows.append(("BDP", f"{bdp:,} B ({bdp / wire:.1f} full packets)"))
+    inside = scale_up_rtt(topology, wire, ACK)
+    products = [("inside a node, ", inside, topology.scale_up_rate)] if inside else []
+    if topology.domain.any():
+        where = "between nodes, " if inside else ""
+        products.insert(0, (where, found.rtt_max, topology.outward_rate))
+    for number, (where, rtt, rates) in enumerate(products):
+        bdp = -(-rtt * int(rates.max()) // (8 * units.PS_PER_SECOND))
+        rows.append(("" if number else "BDP", f"{bdp:,} B ({where}{bdp / wire:.1f} full packets)"))
     if transport.kind == "window":
         written = "one BDP" if transport.window == "auto" else units.show(transport.window, "size")
         rows.append(("window", f"{written} a flow"))
@@ -87,15 +98,24 @@ def _topology(loaded: Loaded, topology: Topology) -> list[str]:
     return ["# topology", *(f"{name:<{width}}  {text}" for name, text in rows), "", *draw(topology)]
 
 
+def _ends(topology: Topology) -> str:
+    """Between what equal-cost paths are counted."""
+    if not topology.clustered:
+        return "edge switches"
+    return "GPUs of different nodes" if topology.domain.any() else "GPUs"
+
+
 def draw(topology: Topology) -> list[str]:
     """The fabric as text: a line a tier, highest first, with the cables between two tiers. Flat graphs: a table."""
     tiers = sorted({int(tier) for tier in topology.tier if tier >= 0}, reverse=True)
+    if topology.clustered and NVSWITCH in tiers:  # the way up from a host is out of its node
+        tiers.remove(NVSWITCH)
+        tiers.append(NVSWITCH)
     if -1 in topology.tier or len(tiers) < 2:
         return _degrees(topology)
     lines: list[str] = []
-    for tier in tiers:
+    for tier, below in zip(tiers, [*tiers[1:], None], strict=True):
         lines.append(_row(topology, tier))
-        below = max((other for other in tiers if other < tier), default=None)
         inside = _cables(topology, tier, tier)
         if inside:
             lines.append(f"{'~ ' + inside + ' among them':^{_WIDTH}}".rstrip())
@@ -161,11 +181,36 @@ def listing(what: Sequence[str], plugins: Sequence[str]) -> str:
             for level in LEVELS:
                 rows = [(name, registry.describe(level, name)) for name in registry.names(level)]
                 blocks.append(_block(f"policies: {level}", rows))
+        elif word == "hardware":
+            blocks.append(_block(word, [(one.name, _hardware_line(one)) for one in GPUS.values()]))
+        elif word == "models":
+            blocks.append(_block(word, [(one.name, _model_line(one)) for one in ARCHITECTURES.values()]))
         else:
             models = TOPOLOGIES if word == "topologies" else WORKLOADS
             rows = [(name, (model.__doc__ or "").split("\n")[0]) for name, model in models.items()]
             blocks.append(_block(word, rows))
     return "\n\n".join(blocks)
+
+
+def _hardware_line(one: Gpu) -> str:
+    """Memory, rates, and which models are measured (a name in brackets: another GPU's stand in)."""
+    kinds = {kind: one.calibrated.get(kind, one.name) for kind in KINDS}
+    fits = [
+        kind + (f" ({system})" if system != one.name else "")
+        for kind, system in kinds.items()
+        if path_of(system, kind).exists()
+    ]
+    bandwidth, peak = one.memory_bandwidth / 1e12, one.peak["bfloat16"] / 1e12
+    link = f"{one.scale_up} {units.show(one.scale_up_rate, 'rate')}"
+    head = f"{one.memory_bytes / 1e9:.0f} GB at {bandwidth:.2f} TB/s, {peak:.0f} TFLOP/s bfloat16, {link}"
+    return f"{head}; fitted: {', '.join(fits) or 'nothing'}"
+
+
+def _model_line(one: Architecture) -> str:
+    """The numbers that decide a layer."""
+    sizes = f"hidden {one.hidden}, inner {one.expert_inner}"
+    shared = f" + {one.shared_experts} shared" if one.shared_experts else ""
+    return f"{one.moe_layers} of {one.layers} layers with {one.experts} experts{shared}, top {one.top_k}, {sizes}"
 
 
 def _block(title: str, rows: Sequence[tuple[str, str]]) -> str:

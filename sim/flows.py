@@ -21,7 +21,7 @@ Callback = Callable[[], None]
 class _Open:
     """A flow under way. Its pieces are the streams ``first``, ``first`` + 1, ..."""
 
-    __slots__ = ("ends_left", "first", "flow", "left", "lost", "on_delivered", "on_end", "pieces", "unacked")
+    __slots__ = ("ends_left", "first", "flow", "left", "lost", "on_delivered", "on_end", "pieces", "unacked", "weight")
 
     def __init__(self, flow: Flow, on_delivered: Callback | None, on_end: Callback | None) -> None:
         self.flow = flow
@@ -29,6 +29,7 @@ class _Open:
         self.pieces: list[Piece] = []
         self.left = self.unacked = self.ends_left = self.first = 0
         self.lost = False
+        self.weight = 1.0
 
 
 class Flows:
@@ -59,6 +60,7 @@ class Flows:
         self._to = [f">{names[node]}" for node in topology.link_dst.tolist()]
         self.rejected: dict[str, int] = {}  # reason -> flows
         self.flow: list[Flow] = []
+        self.overhead: list[int] = []  # bytes of link time beyond the payload that are in the flow's bytes
         self.delivered: list[int] = []  # ps, -1 if not
         self.end: list[int] = []
         self.ideal: list[int] = []
@@ -77,26 +79,53 @@ class Flows:
         on_delivered: Callback | None = None,
         tag: int = 0,
         on_end: Callback | None = None,
+        overhead: int = 0,
     ) -> int:
-        """Starts a flow now; ``on_delivered`` is called when its last byte arrives, ``on_end`` at the last ACK."""
-        flow = self._note(src, dst, size, on_delivered, on_end)
+        """Starts a flow now; ``on_delivered`` is called when its last byte arrives, ``on_end`` at the last ACK.
+
+        ``overhead``: what the flow's messages cost beyond their payload, as bytes of link time.
+        """
+        flow = self._note(src, dst, size, overhead, on_delivered, on_end)
         self._gather([flow])
         return flow.id
 
     def send_many(
-        self, src: int, dsts: list[int], sizes: list[int], callbacks: list[Callback], tag: int = 0
+        self,
+        src: int,
+        dsts: list[int],
+        sizes: list[int],
+        callbacks: list[Callback],
+        tag: int = 0,
+        overheads: list[int] | None = None,
+        weights: list[float] | None = None,
     ) -> list[int]:
-        """Starts flows from one host now, in this order."""
+        """Starts flows from one host now, in this order.
+
+        ``weights`` (fluid): shares of a bottleneck; as the flows' sizes where a kernel serves all peers in step.
+        """
+        extra = overheads if overheads is not None else [0] * len(dsts)
         flows = [
-            self._note(src, dst, size, callback, None)
-            for dst, size, callback in zip(dsts, sizes, callbacks, strict=True)
+            self._note(src, dst, size, more, callback, None)
+            for dst, size, more, callback in zip(dsts, sizes, extra, callbacks, strict=True)
         ]
+        if weights is not None:
+            for flow, weight in zip(flows, weights, strict=True):
+                self._open[flow.id].weight = weight
         self._gather(flows)
         return [flow.id for flow in flows]
 
-    def _note(self, src: int, dst: int, size: int, on_delivered: Callback | None, on_end: Callback | None) -> Flow:
-        flow = Flow(len(self.flow), src, dst, size, self._clock.now)
+    def _note(
+        self,
+        src: int,
+        dst: int,
+        size: int,
+        overhead: int,
+        on_delivered: Callback | None,
+        on_end: Callback | None,
+    ) -> Flow:
+        flow = Flow(len(self.flow), src, dst, size + overhead, self._clock.now)
         self.flow.append(flow)
+        self.overhead.append(overhead)
         self.delivered.append(-1)
         self.end.append(-1)
         self.ideal.append(-1)
@@ -140,7 +169,7 @@ class Flows:
             self._next_stream += len(pieces)
             self._describe(flow, pieces)
             self._view.added(pieces)
-            weight = 1.0 / len(pieces)
+            weight = opened.weight / len(pieces)
             waits, ends = opened.on_delivered is not None, self._acks and opened.on_end is not None
             for number, (size, path) in enumerate(pieces, opened.first):
                 asks = self._asks and path is not None
@@ -188,7 +217,7 @@ class Flows:
             return
         paths = [piece.path for piece in pieces if piece.path is not None]
         self.path[flow.id] = " ".join(self._name(path) for path in paths)
-        nic = int(self._topology.nic_rate[flow.src])
+        nic = int(self._topology.host_rate[flow.src])
         # pieces share at most what the pair's equal-cost paths carry; each path alone is a lower bound of that
         rate = min(nic, max(routes.max_flow(flow.src, flow.dst), 1))
         self.ideal[flow.id] = self._unloaded.over_pieces([piece.bytes for piece in pieces], paths, rate)

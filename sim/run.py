@@ -24,9 +24,10 @@ from sim.build import World, build
 from sim.clock import Clock
 from sim.network.protocol import INFINITY
 from sim.progress import Progress
-from sim.record import fabric_facts, frame, mark_interrupted, microseconds, write_run, write_variants
+from sim.record import fabric_facts, mark_interrupted, write_run, write_variants
 from sim.scenario.load import Loaded
 from sim.scenario.show import text_of
+from sim.tables import tables_of
 
 PROGRAM_VERSION = "0.1.0"
 _LIBRARIES = ("numba", "numpy", "pandas", "pyarrow", "scipy", "simpy")
@@ -90,10 +91,10 @@ def _seldom_collected() -> Iterator[None]:
 def run_one(world: World, folder: Path, progress: Progress) -> str:
     """Runs and writes one world; returns its status."""
     started, cpu = time.perf_counter(), time.process_time()
-    status, reasons = _run(world, progress)
+    status, reasons = run_world(world, progress)
     world.flows.settle()
-    tables = _tables(world)
-    broken = _invariants(world)
+    tables = tables_of(world)
+    broken = broken_laws(world)
     if broken:
         raise BrokenInvariantError("; ".join(broken))
     wall = {
@@ -116,7 +117,7 @@ def run_one(world: World, folder: Path, progress: Progress) -> str:
     return status
 
 
-def _run(world: World, progress: Progress) -> tuple[str, list[str]]:
+def run_world(world: World, progress: Progress) -> tuple[str, list[str]]:
     """Carries the clock until the work is done, a limit comes, or nothing moves any more."""
     clock, scenario = world.clock, world.loaded.scenario
     limit = clock.event()
@@ -155,10 +156,12 @@ def _run(world: World, progress: Progress) -> tuple[str, list[str]]:
 def _notes(world: World) -> list[str]:
     """What a reader of the results must know."""
     policy = world.loaded.dispatch["packet"].policy
+    notes = world.moe.notes()
+    notes += [f"GPU {device.index} ran out of memory" for device in world.gpus.out_of_memory()[:_LISTED]]
     if world.loaded.scenario.packets or policy.module.pick is None:
-        return []
+        return notes
     engine = world.loaded.scenario.engine
-    return [f"the engine {engine} has no packets: {policy.name} stands for an even spread over all equal-cost paths"]
+    return [*notes, f"the engine {engine} has no packets: {policy.name} stands for an even spread over all equal-cost paths"]
 
 
 @contextmanager
@@ -214,7 +217,7 @@ def _saturated(world: World) -> bool:
     return world.telemetry.backlog_grew(last)
 
 
-def _invariants(world: World) -> list[str]:
+def broken_laws(world: World) -> list[str]:
     """What must hold in every run; an empty list if it does."""
     flows = world.flows
     broken = world.network.check(int(world.clock.now))
@@ -232,110 +235,6 @@ def _invariants(world: World) -> list[str]:
     if open_flows < flows.active():
         broken.append(f"{flows.active()} flows are under way, but only {open_flows} are listed as unfinished")
     return broken
-
-
-def _tables(world: World) -> dict[str, Any]:
-    tables = {"flows": _flows_table(world), "links": _links_table(world)}
-    rows = world.collectives.rows
-    if rows:
-        size, ranks = np.array([row.bytes for row in rows]), np.array([row.ranks for row in rows])
-        took = microseconds(np.array([row.time for row in rows]))
-        factor = np.array([_bus_factor(row.op, row.ranks) for row in rows])
-        tables["collectives"] = frame(
-            "collectives",
-            {
-                "id": [row.id for row in rows],
-                "op": [row.op for row in rows],
-                "algorithm": [row.algorithm for row in rows],
-                "ranks": ranks,
-                "bytes": size,
-                "start_us": microseconds(np.array([row.start for row in rows])),
-                "time_us": took,
-                "algbw_gbytes": size / took / 1e3,
-                "busbw_gbytes": size / took / 1e3 * factor,
-            },
-        )
-        gpus = np.array(world.gpus.rows(int(world.clock.now)), dtype=np.int64).reshape(-1, 3)
-        columns = {"gpu": gpus[:, 0], "busy_us": gpus[:, 1] / _PS_PER_US, "wait_us": gpus[:, 2] / _PS_PER_US}
-        tables["gpus"] = frame("gpus", columns)
-    series = world.telemetry.columns()
-    if series:
-        tables["series"] = frame("series", series)
-    late = world.network.reordering()
-    if len(late):
-        late = late.copy()
-        distances = np.flatnonzero(late)
-        if len(distances):
-            tables["reordering"] = frame("reordering", {"distance": distances, "packets": late[distances]})
-    counters = dict(world.network.counters())
-    counters |= {("flows rejected", reason): count for reason, count in world.flows.rejected.items()}
-    if counters:
-        rows_of = sorted(counters.items())
-        columns = {
-            "name": [name for (name, _), _ in rows_of],
-            "reason": [reason for (_, reason), _ in rows_of],
-            "count": [count for _, count in rows_of],
-        }
-        tables["counters"] = frame("counters", columns)
-    return tables
-
-
-def _bus_factor(op: str, ranks: int) -> float:
-    """Bus over algorithm bandwidth, as in nccl-tests."""
-    if op == "all_reduce":
-        return 2 * (ranks - 1) / ranks
-    return 1.0 if op == "broadcast" else (ranks - 1) / ranks
-
-
-def _flows_table(world: World) -> Any:
-    flows, names = world.flows, world.topology.node_name
-    start = np.array([flow.start for flow in flows.flow], dtype=np.int64)
-    end, ideal = np.array(flows.end, dtype=np.int64), np.array(flows.ideal, dtype=np.int64)
-    took = np.where(end < 0, -1, end - start)
-    fct, alone = microseconds(took), microseconds(ideal)
-    return frame(
-        "flows",
-        {
-            "id": np.arange(len(start)),
-            "src": [names[flow.src] for flow in flows.flow],
-            "dst": [names[flow.dst] for flow in flows.flow],
-            "bytes": [flow.bytes for flow in flows.flow],
-            "start_us": microseconds(start),
-            "delivered_us": microseconds(np.array(flows.delivered, dtype=np.int64)),
-            "end_us": microseconds(end),
-            "fct_us": fct,
-            "ideal_us": alone,
-            "slowdown": fct / alone,
-            "path": flows.path,
-            "retransmitted": flows.retransmitted,
-            "reordered": flows.reordered,
-            "status": flows.status,
-        },
-    )
-
-
-def _links_table(world: World) -> Any:
-    topology, now = world.topology, int(world.clock.now)
-    totals = world.network.link_totals(now)
-    seconds = max(now, 1) / 1e12
-    names = topology.node_name
-    return frame(
-        "links",
-        {
-            "link": topology.link_name,
-            "src": [names[node] for node in topology.link_src.tolist()],
-            "dst": [names[node] for node in topology.link_dst.tolist()],
-            "rate_gbps": topology.link_rate / 1e9,
-            "bytes": totals["bytes"],
-            "packets": totals["packets"],
-            "utilisation": totals["bytes"] * 8.0 / (topology.link_rate * seconds),
-            "queue_max_bytes": totals["queue_max_bytes"],
-            "marked": totals["marked"],
-            "dropped": totals["dropped"],
-            "trimmed": totals["trimmed"],
-            "paused_us": totals["paused_ps"] / _PS_PER_US,
-        },
-    )
 
 
 def _why_empty(world: World) -> dict[str, str]:

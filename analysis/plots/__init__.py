@@ -1,7 +1,8 @@
 """``plot_results(folder)``: the pictures of a result directory, or of a folder with many, as ``plots/*.png`` in it.
 
 - a run, or one with variants (each picture compares them): ``flows.py`` completion times and slowdown by size,
-  ``links.py`` load of every link, ``series.py`` queues and use over time, ``collectives.py`` bandwidths.
+  ``links.py`` load of every link, ``series.py`` queues and use over time, ``collectives.py`` bandwidths,
+  ``moe.py`` where the time of layers with experts goes, and the load of every GPU.
 - runs that differ in their load: ``loads.py`` latency and congestion against load, one line a policy.
 
 matplotlib is imported when a plot is made, without pyplot: nothing global is touched and no display is needed.
@@ -27,7 +28,7 @@ def plot_results(folder: Path | str, *, each_variant: bool = False) -> list[Path
     runs = find_runs(folder)
     if not runs:
         raise InputError([Problem(str(folder), 0, 0, "no results here or up to 3 levels below (no manifest.json)")])
-    from analysis.plots import collectives, flows, links, loads, series
+    from analysis.plots import collectives, flows, links, loads, moe, series
     from analysis.plots.style import save
 
     written = []
@@ -39,6 +40,8 @@ def plot_results(folder: Path | str, *, each_variant: bool = False) -> list[Path
             ("link_load", links.heat),
             ("series", series.over_time),
             ("collectives", collectives.bandwidth),
+            ("moe_steps", moe.steps),
+            ("gpu_load", moe.load),
         ):
             figure = draw(named)
             if figure is not None:

@@ -13,10 +13,9 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from analysis.load import Results
-from analysis.plots.style import sheet, si_axis
+from analysis.plots.style import elide, sheet, si_axis
 
 _VARIANTS = 6  # side by side
-_NAME = 16  # longer names of variants lose their middle
 _CELLS = 40  # along a side; more nodes are binned
 _UNLIKE = 3  # the busiest link of one run so many times busier than another's: not the same stretch of time
 _SPARSE = 0.3  # below this share of cells with a link, columns are the links of a node instead
@@ -95,9 +94,7 @@ def _draw(ax: Axes, panel: Panel, top: float) -> AxesImage:
 def _head(panel: Panel, group: str, name: str) -> str:
     """Variant or tier pair, and how uneven the links are."""
     uneven = f"max/mean {panel.most / panel.mean:.2f}" if panel.mean > 0 else "idle"
-    if len(name) > _NAME:
-        name = f"{name[: _NAME // 2]}…{name[-_NAME // 2 + 1 :]}"
-    return f"{name or group}: {uneven}"
+    return f"{elide(name) or group}: {uneven}"
 
 
 def _classed(run: Results) -> pd.DataFrame:

@@ -114,6 +114,11 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
+def elide(name: str, most: int = 16) -> str:
+    """A long name loses its middle."""
+    return name if len(name) <= most else f"{name[: most // 2]}…{name[-most // 2 + 1 :]}"
+
+
 def si(value: float, unit: str = "", digits: int = 3) -> str:
     """1500 B -> '1.5 kB', 2.5e-5 s -> '25 µs'; three digits that matter."""
     if value == 0 or not np.isfinite(value):

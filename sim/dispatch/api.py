@@ -8,11 +8,32 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from sim.scenario.quantities import Rate, Size, Time
+from solvers.expert_plan import ExpertPlan, deal_evenly, deal_nearest, deal_ranges, expert_counts, native_plan
 
-__all__ = ["Field", "Flow", "Message", "Piece", "PolicyParams", "Rate", "Size", "Time", "packet_policy"]
+__all__ = [
+    "Exchange",
+    "ExpertPlan",
+    "Field",
+    "Flow",
+    "Layout",
+    "Message",
+    "Piece",
+    "PolicyParams",
+    "Rate",
+    "Size",
+    "Time",
+    "deal_evenly",
+    "deal_nearest",
+    "deal_ranges",
+    "expert_counts",
+    "native_plan",
+    "packet_policy",
+]
 
 
 class PolicyParams(BaseModel):
@@ -54,6 +75,34 @@ class Message(NamedTuple):
     bytes: int
     waits_for: int = -1
     opens: int = -1
+
+
+class Layout(NamedTuple):
+    """Where the ranks of a group are, by rank. Nodes count from 0 without gaps."""
+
+    node: NDArray[np.int64]  # [ranks] the scale-up domain that the rank is in
+    rail: NDArray[np.int64]  # [ranks] the index of its NIC in that domain; two ranks may share one
+
+    def kinds(self, src: NDArray[np.int64], dst: NDArray[np.int64]) -> NDArray[np.int64]:
+        """[rows] of pairs of ranks: 0 in one node, 1 from node to node on one rail, 2 from rail to rail."""
+        across = 1 + (self.rail[src] != self.rail[dst]).astype(np.int64)
+        return np.where(self.node[src] == self.node[dst], 0, across)
+
+
+class Exchange(NamedTuple):
+    """The messages that carry tokens to the ranks of their experts, or results back; a row is a flow, as in Message.
+
+    ``units``: network messages that the flow stands for (1 a peer where a buffer is sent, one a token where each copy
+    is a write of its own); 0 in a signal, which has 0 bytes.
+    """
+
+    src: NDArray[np.int64]  # [rows] rank
+    dst: NDArray[np.int64]
+    bytes: NDArray[np.int64]
+    units: NDArray[np.int64]
+    waits_for: NDArray[np.int64]
+    opens: NDArray[np.int64]
+    counts: list[int]  # of each gate, the arrivals that open it
 
 
 def packet_policy(function: Any) -> Any:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.topology import Topology
-from sim.dispatch.api import Flow, Message, Piece, PolicyParams
-from sim.dispatch.views import PathView
+from sim.dispatch.api import Exchange, Flow, Layout, Message, Piece, PolicyParams
+from sim.dispatch.views import Batch, ExpertView, PathView
+from solvers.expert_plan import ExpertPlan, Traffic
 
 
 class PathPolicy(Protocol):
@@ -54,7 +55,12 @@ class PacketPolicy(Protocol):
 
 
 class CollectivePolicy(Protocol):
-    """``Policy(params)`` of a file in ``collective/``: an algorithm for some operations."""
+    """``Policy(params)`` of a file in ``collective/``: an algorithm for some operations.
+
+    With ``uses_layout = True`` (absent: False) ``problem`` and ``schedule`` get the group's ``Layout`` as one more
+    argument; ``problem`` also without it, where it is not known yet. With ``launches_phases = True`` (absent: False)
+    what waits for a gate is a kernel of its own, which costs a launch.
+    """
 
     operations: frozenset[str]
 
@@ -66,4 +72,41 @@ class CollectivePolicy(Protocol):
 
     def schedule(self, operation: str, ranks: int, size: int) -> tuple[list[Message], list[int]]:
         """Messages between ranks 0..ranks-1 and, per gate, how many arrivals open it."""
+        ...
+
+
+class CarriesTokens(Protocol):
+    """A collective policy that takes the tokens of a mixture of experts to their ranks, and the results back.
+
+    ``messages``: the message profile that its messages have unless the scenario names another.
+    """
+
+    messages: str
+
+    def exchange(self, traffic: Traffic, layout: Layout, token_bytes: int, back: bool) -> Exchange:
+        """The messages of one dispatch, or with ``back`` of its combine.
+
+        ``traffic`` is the dispatch's in both: copies of source rank s computed on rank d, and the distinct tokens among
+        them by rank and by node. ``token_bytes`` is the size of a token, or of one result. What a rank has for itself
+        is no message.
+        """
+        ...
+
+
+class ExpertPolicy(Protocol):
+    """``Policy(params, view)`` of a file in ``expert/``: which rank computes which copies, layer by layer.
+
+    ``gate``: it chooses the experts itself and gets scores; else it gets the gate's choices. What it learns from batch
+    to batch it keeps in itself, by layer. ``problem`` is asked before a run, ``plan`` once for each layer of a step, in
+    order, and ``planner_us`` after each plan. ``bound`` (absent: none) is asked by the contract kit.
+    """
+
+    gate: bool
+
+    def __init__(self, params: PolicyParams, view: ExpertView) -> None: ...
+
+    def plan(self, batch: Batch) -> ExpertPlan: ...
+
+    def planner_us(self, batch: Batch) -> float:
+        """Microseconds for which every rank waits for the plan of this batch."""
         ...

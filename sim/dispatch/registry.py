@@ -23,12 +23,17 @@ from types import ModuleType
 from models.errors import InputError, Problem, nearest
 from sim.dispatch.api import PolicyParams
 
-LEVELS = ("collective", "path", "packet")
-LATER_LEVELS = ("request", "expert", "admission")
+LEVELS = ("collective", "path", "packet", "expert")
+LATER_LEVELS = ("request", "admission")
 NAME = re.compile(r"[a-z0-9_-]+\Z")
 _GROUP = "spillway.policies"
 _FOLDER = Path(__file__).parent
-_NEEDS = {"collective": ("Policy",), "path": ("Policy",), "packet": ("pick", "state", "uses_queues")}
+_NEEDS = {
+    "collective": ("Policy",),
+    "path": ("Policy",),
+    "expert": ("Policy",),
+    "packet": ("pick", "state", "uses_queues"),
+}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from models.paths import Routes
 from models.topology import Topology
 from sim.dispatch.api import Piece
+from solvers.expert_plan import expert_counts
 
 
 class PathView:
@@ -64,3 +66,48 @@ class PathView:
             if path is not None:
                 for link in path:
                     load[link] -= size
+
+
+@dataclass(frozen=True)
+class ExpertView:
+    """The view of an expert policy: the group of ranks that share the experts of a layer. Nothing of it changes.
+
+    ``native`` [N] is the rank that holds each expert from the start: consecutive blocks of N / P. ``rng`` is the
+    policy's own generator. Loads come with each batch, and are those of that batch.
+    """
+
+    ranks: int  # P
+    node: NDArray[np.int64]  # [P] scale-up domain of each rank, from 0
+    experts: int  # N
+    top_k: int  # K
+    groups: int  # expert groups of the model (consecutive experts); 1 if it has none
+    native: NDArray[np.int64]  # [N]
+    rng: np.random.Generator
+
+    @property
+    def nodes(self) -> int:
+        return int(self.node.max()) + 1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the tokens of one step ask of one layer with experts (both from 0); tokens are numbered rank-major.
+
+    Either ``choices`` [T, K], or for a policy with ``gate`` the ``scores`` [T, N] of which it chooses: above 0, each
+    row summing to 1.
+    """
+
+    step: int
+    layer: int
+    tokens_per_rank: NDArray[np.int64]  # [P]
+    choices: NDArray[np.int32] | None
+    scores: NDArray[np.float32] | None = None
+    _counts: list[NDArray[np.int64]] = field(default_factory=list, repr=False, compare=False)
+
+    def counts(self, experts: int) -> NDArray[np.int64]:
+        """[P, N] copies of each rank for each expert, of the ``choices``. ValueError if there are none."""
+        if self.choices is None:
+            raise ValueError("a batch of scores has no choices yet")
+        if not self._counts:
+            self._counts.append(expert_counts(self.choices, self.tokens_per_rank, experts))
+        return self._counts[0]

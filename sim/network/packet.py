@@ -43,7 +43,9 @@ class PacketNetwork(PacketMemory):
         out = topology.out_start[: topology.hosts]
         self._first: list[int] = topology.out_link[np.minimum(out, max(topology.links - 1, 0))].tolist()
         self._homes: list[int] = np.diff(topology.out_start[: topology.hosts + 1]).tolist()
-        self._window: list[int] = settings.window.tolist()
+        self._domain: list[int] = topology.domain.tolist()
+        hosts = range(topology.hosts)
+        self._window = [[settings.window_of(host, inside) for host in hosts] for inside in (False, True)]
 
     # -- commands
 
@@ -154,9 +156,10 @@ class PacketNetwork(PacketMemory):
         slot = self._free_slots.pop()
         settings = self.settings
         count = -(-stream.bytes // settings.mtu)
+        inside = self._domain[stream.src] == self._domain[stream.dst]
         # the order of FLOW's fields
         self._flows[slot] = (
-            stream.id, 0, 0, self._window[stream.src], 0, -1, -1,
+            stream.id, 0, 0, self._window[inside][stream.src], 0, -1, -1,
             stream.src, stream.dst, -1, count, stream.bytes - (count - 1) * settings.mtu,
             -1, 0, 0, self._edge[stream.dst],
             0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0,

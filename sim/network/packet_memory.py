@@ -78,6 +78,8 @@ class PacketMemory:
         links["up"] = 1
         links["buffer"] = _NO_LIMIT if settings.buffer is None else settings.buffer
         links["kmin"] = _NO_LIMIT if settings.kmin is None else settings.kmin
+        lossless = np.flatnonzero(topology.lossless)
+        links["buffer"][lossless] = links["kmin"][lossless] = _NO_LIMIT
         rare = block(RARE, max(1, topology.links))
         rare["kmax"] = _NO_LIMIT if settings.kmax is None else settings.kmax
         rare["pmax"] = settings.pmax

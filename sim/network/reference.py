@@ -215,17 +215,18 @@ class ReferenceNetwork(Hosts):
         return None
 
     def _offer(self, port: Port, packet: Packet) -> None:
-        """A packet comes to a port. A switch port drops what does not fit and marks by the queue that it finds."""
+        """A packet comes to a port. A fabric port drops what does not fit and marks by the queue that it finds."""
         settings, now = self.settings, self._now
         queue = port.queued(now)
         if not port.up:
             self._drop(port, packet, "link down")
             return
         if not port.nic:
-            if settings.buffer is not None and queue + packet.size > settings.buffer:
+            limited = not self.topology.lossless[port.index]
+            if limited and settings.buffer is not None and queue + packet.size > settings.buffer:
                 self._drop(port, packet, "buffer full")
                 return
-            if packet.kind == DATA and self._to_mark(packet, queue):
+            if limited and packet.kind == DATA and self._to_mark(packet, queue):
                 packet.marked = True
                 port.marked += 1
             start = max(now, port.free)

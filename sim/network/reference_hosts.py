@@ -173,7 +173,9 @@ class Hosts:
         sequence = flow.again[0] if flow.again else flow.next_new
         if self.settings.acks and flow.outstanding:
             in_flight = sum(self._payload(flow, other) for other in flow.outstanding)
-            if in_flight + self._payload(flow, sequence) > self.settings.window[flow.stream.src]:
+            src, dst = flow.stream.src, flow.stream.dst
+            window = self.settings.window_of(src, bool(self.topology.domain[src] == self.topology.domain[dst]))
+            if in_flight + self._payload(flow, sequence) > window:
                 return None
         return sequence
 

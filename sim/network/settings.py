@@ -13,7 +13,10 @@ ACK_BYTES = 64
 
 @dataclass(frozen=True)
 class PacketSettings:
-    """What packets and ports are. ``buffer`` and ``kmin`` None: unlimited, no marking. ``window`` bytes a host."""
+    """What packets and ports are. ``buffer`` and ``kmin`` None: unlimited, no marking. ``window`` bytes a host.
+
+    ``near``: the windows of flows inside a scale-up domain; None: as the others.
+    """
 
     mtu: int
     header: int
@@ -26,6 +29,12 @@ class PacketSettings:
     kmax: int | None
     pmax: float
     key: int
+    near: NDArray[np.int64] | None = None
+
+    def window_of(self, src: int, inside: bool) -> int:
+        """Bytes that a flow from ``src`` may have in flight; ``inside``: to a host of its scale-up domain."""
+        windows = self.window if self.near is None or not inside else self.near
+        return int(windows[src])
 
 
 @dataclass(frozen=True)

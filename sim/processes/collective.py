@@ -1,11 +1,11 @@
 """Collective operations as processes: GPUs compute, join, and wait until their rank is done.
 
-Cast: a ``Plan`` is a schedule of messages and gates, checked and indexed once; a ``Collective`` is one operation that
-runs it; a ``CollectiveWorkload`` repeats it, with a process a GPU; ``Collectives`` notes what happened.
+Cast: a ``Collective`` is one operation that runs a ``Plan``; a ``CollectiveWorkload`` repeats it, with a process a GPU;
+``Collectives`` notes what happened.
 
-The messages of a rank that wait for nothing are sent when the rank joins. An arrival counts down its gate; an open gate
-releases its messages in their order, but not before the rank that they belong to has joined. A rank is done when all
-messages to it have arrived and all of its own have been delivered.
+The messages of a rank that wait for nothing are sent when the rank joins, after the plan's launch. An arrival counts
+down its gate; an open gate releases its messages in their order, but not before the rank that they belong to has joined
+and launched. A rank is done when all messages to it have arrived and all of its own have been delivered.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any, Protocol
 
 import simpy
 
-from sim.dispatch.api import Message
 from sim.processes.gpu import Gpu, Gpus
+from sim.processes.plan import Plan
 
 
 class Sends(Protocol):
@@ -30,43 +30,15 @@ class Sends(Protocol):
     ) -> int: ...
 
     def send_many(
-        self, src: int, dsts: list[int], sizes: list[int], callbacks: list[Callable[[], None]], tag: int = 0
+        self,
+        src: int,
+        dsts: list[int],
+        sizes: list[int],
+        callbacks: list[Callable[[], None]],
+        tag: int = 0,
+        overheads: list[int] | None = None,
+        weights: list[float] | None = None,
     ) -> Any: ...
-
-
-class Plan:
-    """A schedule of one operation among ``ranks`` ranks, indexed. ValueError where it can't run."""
-
-    def __init__(self, messages: Sequence[Message], counts: Sequence[int], ranks: int) -> None:
-        self.messages = messages
-        self.counts = list(counts)
-        self.ranks = ranks
-        self.at_once: list[list[int]] = [[] for _ in range(ranks)]
-        self.at_gate: list[list[int]] = [[] for _ in counts]
-        self.owner = [-1] * len(self.counts)  # the rank that waits at each gate
-        self.due = [0] * ranks  # messages to or from each rank, signals left out
-        opened = [0] * len(self.counts)
-        for index, (src, dst, size, waits_for, opens) in enumerate(messages):
-            if not (0 <= src < ranks and 0 <= dst < ranks) or size < 0 or (src == dst and size > 0):
-                raise ValueError(f"message {index} of the schedule can't be: {messages[index]} of {ranks} ranks")
-            if not (-1 <= waits_for < len(self.counts) and -1 <= opens < len(self.counts)):
-                raise ValueError(f"message {index} of the schedule names a gate that is not there: {messages[index]}")
-            if size:
-                self.due[src] += 1
-                self.due[dst] += 1
-            if opens >= 0:
-                opened[opens] += 1
-            if waits_for < 0:
-                self.at_once[src].append(index)
-                continue
-            self.at_gate[waits_for].append(index)
-            other = self.owner[waits_for]
-            if other not in (-1, src):
-                raise ValueError(f"gate {waits_for} of the schedule has messages of two ranks, {other} and {src}")
-            self.owner[waits_for] = src
-        for gate, (count, openers) in enumerate(zip(self.counts, opened, strict=True)):
-            if self.at_gate[gate] and not 0 < count == openers:
-                raise ValueError(f"gate {gate} of the schedule waits for {count} arrivals, but {openers} open it")
 
 
 @dataclass
@@ -118,7 +90,8 @@ class Collective:
         self.due = list(plan.due)
         self._left = plan.ranks
         self._finished: list[simpy.Event | None] = [None] * plan.ranks  # of the ranks that have joined
-        self._held: list[list[int]] = [[] for _ in range(plan.ranks)]  # gates that opened before their rank joined
+        self._going = [False] * plan.ranks  # those whose launch is over
+        self._held: list[list[int]] = [[] for _ in range(plan.ranks)]  # gates that opened before their rank was going
 
     def joined(self, rank: int) -> bool:
         return self._finished[rank] is not None
@@ -133,32 +106,51 @@ class Collective:
         if self._row is None:
             self._row = self._begin(self._env.now)
         done = self._finished[rank] = self._env.event()
+        if self._plan.launch:
+            self._after(self._plan.launch, partial(self._go, rank))
+        else:
+            self._go(rank)
+        return done
+
+    def _after(self, delay: int, act: Callable[[], None]) -> None:
+        timer = self._env.timeout(delay)
+        assert timer.callbacks is not None
+        timer.callbacks.append(lambda event: act())
+
+    def _go(self, rank: int) -> None:
+        """The rank sends from now on."""
+        self._going[rank] = True
         work = deque([self._plan.at_once[rank]] if self._plan.at_once[rank] else [])
-        work.extend(self._plan.at_gate[gate] for gate in self._held[rank])
+        for gate in self._held[rank]:
+            self._pass(gate, work)
         self._release(work)
         if self.due[rank] == 0:
             self._finish(rank)
-        return done
 
     def _release(self, work: deque[list[int]]) -> None:
         """Send lists of messages, each of one rank; signals open further gates in the same instant."""
-        plan = self._plan
+        plan, hosts, size = self._plan, self._hosts, self._plan.size
         while work:
             batch = work.popleft()
-            sent = [index for index in batch if plan.messages[index].bytes]
+            sent = [index for index in batch if size[index]]
             if sent:
-                messages = [plan.messages[index] for index in sent]
+                extra: tuple[Any, ...] = ()
+                if plan.overheads is not None:
+                    extra = ([plan.overheads[index] for index in sent],)
+                    if plan.weights is not None:
+                        extra += ([plan.weights[index] for index in sent],)
                 self._flows.send_many(
-                    self._hosts[messages[0].src],
-                    [self._hosts[message.dst] for message in messages],
-                    [message.bytes for message in messages],
+                    hosts[plan.src[sent[0]]],
+                    [hosts[plan.dst[index]] for index in sent],
+                    [size[index] for index in sent],
                     [partial(self._arrived, index) for index in sent],
                     self._tag,
+                    *extra,
                 )
             if len(sent) < len(batch):
                 for index in batch:
-                    if plan.messages[index].bytes == 0:
-                        self._count_down(plan.messages[index].opens, work)
+                    if size[index] == 0:
+                        self._count_down(plan.opens[index], work)
 
     def _count_down(self, gate: int, work: deque[list[int]]) -> None:
         if gate < 0:
@@ -167,13 +159,22 @@ class Collective:
         if self._count[gate] or not self._plan.at_gate[gate]:
             return
         owner = self._plan.owner[gate]
-        if self._finished[owner] is None:
-            self._held[owner].append(gate)
+        if self._going[owner]:
+            self._pass(gate, work)
         else:
-            work.append(self._plan.at_gate[gate])
+            self._held[owner].append(gate)
+
+    def _pass(self, gate: int, work: deque[list[int]]) -> None:
+        """What waits at an open gate goes to work, at once or after its launch."""
+        batch = self._plan.at_gate[gate]
+        if self._plan.relaunch:
+            self._after(self._plan.relaunch, lambda: self._release(deque([batch])))
+        else:
+            work.append(batch)
 
     def _arrived(self, index: int) -> None:
-        src, dst, _, _, opens = self._plan.messages[index]
+        plan = self._plan
+        src, dst, opens = plan.src[index], plan.dst[index], plan.opens[index]
         self.due[src] -= 1
         self.due[dst] -= 1
         if opens >= 0:
@@ -181,7 +182,7 @@ class Collective:
             self._count_down(opens, work)
             self._release(work)
         for rank in (src, dst):
-            if self.due[rank] == 0 and self._finished[rank] is not None:
+            if self.due[rank] == 0 and self._going[rank]:
                 self._finish(rank)
 
     def _finish(self, rank: int) -> None:

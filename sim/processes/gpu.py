@@ -1,52 +1,153 @@
-"""GPUs as processes: they compute, then communicate, then wait; what they spent their time on is noted."""
+"""GPUs as processes: streams that run one kernel at a time, memory that fills, and notes of what time went into.
+
+Cast: a ``Device`` is one GPU with its compute and copy streams and its memory; ``Gpus`` are all devices of a run that
+any work has touched; a ``Gpu`` is one job's hand on a device. Two jobs (or two micro-batches) on one device queue for
+its streams, so one's kernels run while the other waits for the network. A slow GPU (``slowdown``, a factor, and
+``noise``, the sigma of a log-normal factor a kernel with median 1) takes longer for the same kernel.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import simpy
 
 
+@dataclass(frozen=True)
+class GpuSettings:
+    """One GPU's own: ``kind`` of the cost models, memory in bytes (None: not bounded), slow-down and noise."""
+
+    kind: str
+    memory: int | None
+    slowdown: float = 1.0
+    noise: float = 0.0
+
+
+PLAIN = GpuSettings("", None)
+
+
+class Memory:
+    """Bytes in use on a device. Going over the capacity is a result (``failed_at``), not a crash."""
+
+    __slots__ = ("capacity", "failed_at", "peak", "used")
+
+    def __init__(self, capacity: int | None) -> None:
+        self.capacity = capacity
+        self.used = 0
+        self.peak = 0
+        self.failed_at: int | None = None  # ps of the first byte that did not fit
+
+    def take(self, size: int, now: int) -> None:
+        self.used += size
+        if self.used > self.peak:
+            self.peak = self.used
+            if self.failed_at is None and self.capacity is not None and self.used > self.capacity:
+                self.failed_at = now
+
+    def give(self, size: int) -> None:
+        self.used -= size
+        if self.used < 0:
+            raise RuntimeError(f"{-self.used} bytes more were freed than taken")
+
+
+class Device:
+    """One GPU: two streams, memory, and the time spent in each state (ps)."""
+
+    __slots__ = ("_rng", "busy", "compute", "copy", "index", "memory", "settings", "since", "tokens", "wait")
+
+    def __init__(self, env: simpy.Environment, index: int, settings: GpuSettings, rng: np.random.Generator) -> None:
+        self.index = index
+        self.settings = settings
+        self.compute = simpy.Resource(env)  # kernels
+        self.copy = simpy.Resource(env)  # transfers of weights
+        self.memory = Memory(settings.memory)
+        self.tokens = 0  # copies of tokens that its experts worked on
+        self.busy = self.wait = 0
+        self.since: dict[bool, list[int]] = {True: [], False: []}  # by busy: starts of what is under way
+        self._rng = rng
+
+    def takes(self, duration: int) -> int:
+        """ps that a kernel of nominal ``duration`` takes on this very GPU."""
+        settings = self.settings
+        if settings.slowdown == 1.0 and settings.noise == 0.0:
+            return duration
+        factor = settings.slowdown
+        if settings.noise:
+            factor *= float(np.exp(settings.noise * self._rng.standard_normal()))
+        return round(duration * factor)
+
+
 class Gpus:
-    """Time in ps that each GPU has spent computing and waiting, those under way included."""
+    """The devices of a run. ``settings(gpu)`` and ``rng(gpu)`` are asked when a GPU is first touched."""
 
-    def __init__(self) -> None:
-        self._spent: dict[tuple[int, bool], int] = {}
-        self._since: dict[tuple[int, bool], list[int]] = {}
+    def __init__(
+        self,
+        env: simpy.Environment,
+        settings: Callable[[int], GpuSettings] = lambda gpu: PLAIN,
+        rng: Callable[[int], np.random.Generator] = np.random.default_rng,
+    ) -> None:
+        self._env, self._settings, self._rng = env, settings, rng
+        self._devices: dict[int, Device] = {}
 
-    def begin(self, gpu: int, busy: bool, now: int) -> None:
-        self._spent.setdefault((gpu, busy), 0)
-        self._since.setdefault((gpu, busy), []).append(now)
+    def device(self, gpu: int) -> Device:
+        found = self._devices.get(gpu)
+        if found is None:
+            found = self._devices[gpu] = Device(self._env, gpu, self._settings(gpu), self._rng(gpu))
+        return found
 
-    def end(self, gpu: int, busy: bool, now: int) -> None:
-        self._spent[gpu, busy] += now - self._since[gpu, busy].pop()
+    def rows(self, now: int) -> list[tuple[int, int, int, int, int, int]]:
+        """(gpu, busy ps, wait ps, tokens, peak memory in bytes, whether memory ran out) by number."""
+        result = []
+        for gpu, device in sorted(self._devices.items()):
+            under_way = {busy: sum(now - start for start in starts) for busy, starts in device.since.items()}
+            memory = device.memory
+            result.append(
+                (
+                    gpu,
+                    device.busy + under_way[True],
+                    device.wait + under_way[False],
+                    device.tokens,
+                    memory.peak,
+                    int(memory.failed_at is not None),
+                )
+            )
+        return result
 
-    def rows(self, now: int) -> list[tuple[int, int, int]]:
-        """(gpu, busy ps, wait ps) by number."""
-        spent = dict(self._spent)
-        for key, starts in self._since.items():
-            spent[key] += sum(now - start for start in starts)
-        gpus = sorted({gpu for gpu, _ in spent})
-        return [(gpu, spent.get((gpu, True), 0), spent.get((gpu, False), 0)) for gpu in gpus]
+    def out_of_memory(self) -> list[Device]:
+        """The devices whose memory ran out, by number."""
+        return [device for _, device in sorted(self._devices.items()) if device.memory.failed_at is not None]
 
 
 class Gpu:
-    """One GPU of one job."""
+    """One job on one device."""
+
+    __slots__ = ("_env", "device", "host")
 
     def __init__(self, env: simpy.Environment, gpus: Gpus, host: int) -> None:
         self._env = env
-        self._gpus = gpus
+        self.device = gpus.device(host)
         self.host = host
 
     def compute(self, duration: int) -> Generator[simpy.Event, Any, None]:
-        """Busy for ``duration`` ps."""
-        self._gpus.begin(self.host, True, self._env.now)
-        yield self._env.timeout(duration)
-        self._gpus.end(self.host, True, self._env.now)
+        """Runs a kernel of nominal ``duration`` ps on the compute stream, after those that were there before."""
+        if duration == 0:
+            return
+        device, env = self.device, self._env
+        with device.compute.request() as turn:
+            if not turn.triggered:
+                yield from self.wait(turn)
+            device.since[True].append(env.now)
+            yield env.timeout(device.takes(duration))
+            device.busy += env.now - device.since[True].pop()
 
     def wait(self, event: simpy.Event) -> Generator[simpy.Event, Any, None]:
         """Idle until ``event``."""
-        self._gpus.begin(self.host, False, self._env.now)
+        device, env = self.device, self._env
+        start = env.now
+        device.since[False].append(start)
         yield event
-        self._gpus.end(self.host, False, self._env.now)
+        device.since[False].remove(start)
+        device.wait += env.now - start

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
 from models import units
 from models.errors import Problem
+from models.moe_layer import EXPERTS
+from models.topology import Topology
+from sim.dispatch.groups import layout_of, problem_of
+from sim.scenario.moe import Moe
 from sim.scenario.schema import Scenario
 from sim.scenario.tree import Path, Tree
 from sim.scenario.workloads import Collective, Flows, Gaps, Matrix, Poisson
@@ -53,8 +58,10 @@ def scenario(scenario: Scenario, dispatch: dict[str, Any], tree: Tree) -> list[P
     return problems
 
 
-def collectives(scenario: Scenario, dispatch: dict[str, Any], tree: Tree, hosts: int) -> list[Problem]:
-    """Operations that the chosen algorithm can't do on their groups."""
+def collectives(
+    scenario: Scenario, dispatch: dict[str, Any], tree: Tree, hosts: int, topology: Topology | None = None
+) -> list[Problem]:
+    """Operations that the chosen algorithm can't do on their groups; with a topology, where those are in it."""
     if "collective" not in dispatch:
         return []
     policy, params = dispatch["collective"]
@@ -68,7 +75,9 @@ def collectives(scenario: Scenario, dispatch: dict[str, Any], tree: Tree, hosts:
         if item.op not in algorithm.operations:
             message = f"{policy.name} has no {item.op}; it does {', '.join(sorted(algorithm.operations))}"
         else:
-            message = algorithm.problem(item.op, ranks)
+            group = range(hosts) if item.group == "all" else item.group
+            layout = layout_of(topology, group) if topology is not None and max(group) < hosts else None
+            message = problem_of(algorithm, item.op, ranks, layout)
             path = _written(tree, ("dispatch", "collective"), path)
         if message:
             problems.append(tree.value_mark(path).problem(message))
@@ -109,8 +118,7 @@ def memory(
         return [tree.value_mark(("fabric", "topology")).problem(f"{text}; {_show(limit)} is what may be used")]
     problems: list[Problem] = []
     for index, item in enumerate(scenario.workload):
-        algorithm = dispatch["collective"].policy.name if "collective" in dispatch else ""
-        flows, total = _flows(item, hosts, scenario, algorithm, (mean_gap or {}).get(index))
+        flows, total = _flows(item, hosts, scenario, dispatch.get("collective"), (mean_gap or {}).get(index))
         where = tree.value_mark(_written(tree, ("workload", index, "count"), ("workload", index)))
         need = fabric + flows * FLOW
         if need > limit:
@@ -122,7 +130,7 @@ def memory(
     return problems
 
 
-def _flows(item: Any, hosts: int, scenario: Scenario, algorithm: str, mean_gap: float | None) -> tuple[int, int]:
+def _flows(item: Any, hosts: int, scenario: Scenario, algorithm: Any, mean_gap: float | None) -> tuple[int, int]:
     """(flows alive or recorded, their bytes): an estimate from above; 0 where only a file tells."""
     if isinstance(item, Matrix) and item.size is not None:
         count = hosts * max(0, hosts - 1) if item.pattern == "all_to_all" else hosts
@@ -131,17 +139,24 @@ def _flows(item: Any, hosts: int, scenario: Scenario, algorithm: str, mean_gap: 
         ranks = hosts if item.group == "all" else len(item.group)
         # no algorithm sends more than twice what direct sends; rounds add rows of flows
         return _messages(item, ranks, algorithm) * item.repeat, 2 * ranks * item.size * item.repeat
+    if isinstance(item, Moe):
+        group = item.group_size(hosts)
+        layers = item.layer_kinds().count(EXPERTS) * item.steps * item.micro_batches
+        return 2 * layers * hosts * max(0, group // item.tensor_parallel - 1), 0
     if isinstance(item, Flows):
         return _open_loop(item, scenario, mean_gap), 0
     return 0, 0
 
 
-def _messages(item: Collective, ranks: int, algorithm: str) -> int:
-    """Messages of one round."""
-    if algorithm in {"direct", "ring"}:
+def _messages(item: Collective, ranks: int, algorithm: Any) -> int:
+    """Messages of one round; those of two levels as if nodes had as many ranks as there are nodes."""
+    name, params = (algorithm.policy.name, algorithm.params) if algorithm is not None else ("", None)
+    if name in {"direct", "ring", "low_latency"}:
         pairs = ranks if item.op == "broadcast" else ranks * max(0, ranks - 1)
-        return pairs * (2 if item.op == "all_reduce" else 1)
-    if algorithm == "double_binary_tree":
+        return pairs * (2 if item.op == "all_reduce" else 1) * getattr(params, "channels", 1)
+    if name in {"bilevel", "hierarchical_dedup", "hierarchical"}:
+        return 4 * ranks * math.isqrt(ranks) * getattr(params, "chunks", 1)
+    if name == "double_binary_tree":
         return 2 * ranks * max(1, -(-item.size // _TREE_CHUNK))
     return 2 * ranks * ranks.bit_length()
 

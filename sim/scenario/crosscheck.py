@@ -12,10 +12,13 @@ from scipy.sparse.csgraph import connected_components
 from models import connection_matrix, flow_files, sizes
 from models.errors import InputError, Problem, nearest
 from models.topology import Topology
+from sim.dispatch.groups import layout_of, problem_of, schedule_of
 from sim.processes.pairs import RackSkewed as RackSkewedPairs
 from sim.processes.pairs import pattern
 from sim.scenario import combine
+from sim.scenario.check_moe import gpu_problems, moe_problems
 from sim.scenario.load import Loaded
+from sim.scenario.moe import Moe
 from sim.scenario.tree import Path
 from sim.scenario.workloads import Cdf, Collective, Constant, Fixed, Flows, Matrix, Named, Poisson, RackSkewed
 
@@ -34,7 +37,10 @@ def cross_check(loaded: Loaded, topology: Topology) -> None:
             check.flows(item, path)
         elif isinstance(item, Collective):
             check.collective(item, path)
-    check.problems += combine.collectives(loaded.scenario, loaded.dispatch, loaded.tree, topology.hosts)
+        elif isinstance(item, Moe):
+            check.problems += moe_problems(loaded, topology, item, path)
+    check.problems += gpu_problems(loaded, topology)
+    check.problems += combine.collectives(loaded.scenario, loaded.dispatch, loaded.tree, topology.hosts, topology)
     check.problems += combine.memory(
         loaded.scenario, loaded.dispatch, loaded.tree, topology.hosts, topology.links // 2, check.mean_gap
     )
@@ -60,8 +66,11 @@ class _Check:
         return bool(self.parts[src] & self.parts[dst])
 
     def apart(self, src: int, dst: int) -> str:
-        names = self.topology.node_name
-        return f"there is no path from {names[src]} to {names[dst]}"
+        names, domain = self.topology.node_name, self.topology.domain
+        text = f"there is no path from {names[src]} to {names[dst]}"
+        if self.topology.clustered and domain[src] != domain[dst]:
+            text += "; GPUs don't forward, so their NICs must be joined (rail: with spines)"
+        return text
 
     def host(self, name: str, path: Path) -> int | None:
         index = self.topology.node_index.get(name)
@@ -194,10 +203,24 @@ class _Check:
             self.add((*path, "root"), f"root {item.root} is no position of a group of {len(ranks)}")
         if wrong or not ranks:
             return
-        lost = next((rank for rank in ranks[1:] if not self.reaches(ranks[0], rank)), None)
+        lost = self.lost_message(item, ranks) if item.root < len(ranks) else None
         if lost is not None:
             where: Path = (*path, "op") if item.group == "all" else (*path, "group")
-            self.add(where, self.apart(ranks[0], lost))
+            self.add(where, self.apart(*lost))
+
+    def lost_message(self, item: Collective, ranks: list[int]) -> tuple[int, int] | None:
+        """Two hosts without a path of which the operation makes one send to the other."""
+        if set.intersection(*(self.parts[rank] for rank in ranks)):
+            return None  # all in one part of the fabric
+        policy, params = self.loaded.dispatch["collective"]
+        algorithm = policy.module.Policy(params)
+        hosts = [*ranks[item.root :], *ranks[: item.root]]
+        layout = layout_of(self.topology, hosts)
+        if item.op not in algorithm.operations or problem_of(algorithm, item.op, len(hosts), layout):
+            return None  # that is reported by itself
+        messages, _ = schedule_of(algorithm, item.op, len(hosts), item.size, layout)
+        ends = {(hosts[message.src], hosts[message.dst]) for message in messages if message.bytes}
+        return min((pair for pair in ends if not self.reaches(*pair)), default=None)
 
     def events(self) -> None:
         names = self.topology.node_name

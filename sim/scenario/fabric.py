@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+from models.builders import gpu_cluster
 from models.builders.override import with_links
 from models.errors import InputError, Problem
 from models.topology import Topology
+from sim.scenario.clusters import ScaleUp
 from sim.scenario.crosscheck import cross_check
 from sim.scenario.fields import Section
 from sim.scenario.load import Loaded, by_variant
-from sim.scenario.topologies import Edge, Link
+from sim.scenario.topologies import Edge, Fabric, Link
 from sim.scenario.tree import Path
 
 
@@ -24,17 +26,22 @@ def make_topology(loaded: Loaded) -> Topology:
     """
     if loaded.built:
         return loaded.built[0]
-    spec = loaded.scenario.fabric.topology
-    base: Path = ("fabric", "topology")
-    builder = import_module(f"models.builders.{spec.kind}")
-    try:
-        topology: Topology = builder.build(**_arguments(spec, loaded))
-    except ValueError as error:
-        raise InputError([_impossible(str(error), spec, loaded, base)]) from None
+    topology = _build(loaded.scenario.fabric.topology, loaded, ("fabric", "topology"))
     return _with_overrides(topology, loaded)
 
 
-def _arguments(spec: Section, loaded: Loaded) -> dict[str, Any]:
+def _build(spec: Any, loaded: Loaded, base: Path) -> Topology:
+    """The topology of the section at ``base``; that of a cluster holds another."""
+    builder = import_module(f"models.builders.{spec.kind}")
+    arguments = _arguments(spec, loaded, base)
+    try:
+        topology: Topology = builder.build(**arguments)
+    except ValueError as error:
+        raise InputError([_impossible(str(error), spec, loaded, base)]) from None
+    return topology
+
+
+def _arguments(spec: Section, loaded: Loaded, base: Path) -> dict[str, Any]:
     """Keywords of the builder: links as (bit/s, ps), files as paths; what is absent is left to the builder."""
     result: dict[str, Any] = {}
     for name in type(spec).model_fields:
@@ -45,6 +52,10 @@ def _arguments(spec: Section, loaded: Loaded) -> dict[str, Any]:
             result["path"] = loaded.beside(value)
         elif isinstance(value, Link):
             result[name] = (value.rate, value.delay)
+        elif isinstance(value, ScaleUp):
+            result[name] = gpu_cluster.ScaleUp(**value.model_dump())
+        elif isinstance(value, Fabric):
+            result[name] = _build(value, loaded, (*base, name))
         elif isinstance(value, tuple) and value and isinstance(value[0], Edge):
             result[name] = [edge.model_dump() for edge in value]
         else:
@@ -55,6 +66,9 @@ def _arguments(spec: Section, loaded: Loaded) -> dict[str, Any]:
 def _impossible(message: str, spec: Section, loaded: Loaded, base: Path) -> Problem:
     """Builders begin a message with the key it is about, where it is about one."""
     steps = re.match(r"([a-z_]+)(?:\.(\d+))?\b", message)
+    reason = spec.reason(steps.group(1)) if steps else None
+    if reason:
+        message += f" ({reason})"
     if steps and steps.group(1) in type(spec).model_fields and loaded.tree.has((*base, steps.group(1))):
         path: Path = (*base, steps.group(1))
         return loaded.problem_at((*path, int(steps.group(2))) if steps.group(2) else path, message)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Union
+from typing import Annotated, Any, ClassVar, Literal, Self, Union
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag
 from pydantic_core import PydanticCustomError
 
 from models.errors import nearest
@@ -27,6 +27,17 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
     later: ClassVar[tuple[str, ...]] = ()
+    _reasons: dict[str, str] = PrivateAttr(default_factory=dict)  # of values that neither the user nor a default gave
+
+    def with_values(self, values: dict[str, Any], reason: str) -> Self:
+        """A copy with other values, of which `check` tells the reason."""
+        copy = self.model_copy(update=values)
+        copy._reasons = {**self._reasons, **dict.fromkeys(values, reason)}
+        return copy
+
+    def reason(self, name: str) -> str | None:
+        """Why a value is what it is, if it follows from others."""
+        return self._reasons.get(name)
 
     def idle(self) -> set[str]:
         """Keys that mean nothing under this section's choices; they are left out of the effective scenario."""
@@ -97,6 +108,7 @@ class Kinds:
     later: tuple[str, ...] = ()
     bare: Callable[[str], dict[str, Any]] | None = None
     fallback: str | None = None  # the kind where none is written
+    elsewhere: str | None = None  # what to say of the kinds that are ``later``, if not that
 
     def check(self, value: object) -> object:
         if isinstance(value, Section):
@@ -112,7 +124,7 @@ class Kinds:
         if not isinstance(kind, str):
             raise fault(f"a kind is a word, not {shown(kind)}; kinds: {', '.join(self.models)}", "kind")
         if kind in self.later:
-            raise fault(f"the {self.what} '{kind}' is {LATER}{_valid(self.models)}", "kind")
+            raise fault(f"the {self.what} '{kind}' {self.elsewhere or f'is {LATER}'}{_valid(self.models)}", "kind")
         if kind not in self.models:
             raise fault(f"unknown {self.what} {shown(kind)}{nearest(kind, self.models)}", "kind")
         return {**value, "kind": kind}

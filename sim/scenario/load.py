@@ -184,9 +184,9 @@ def _dispatch(tree: Tree, registry: Registry, problems: list[Problem]) -> dict[s
 def _files(tree: Tree, file: FilePath, problems: list[Problem]) -> list[FilePath]:
     """Every file that the scenario names, if it is there."""
     data = tree.data
-    places: list[Path] = [("fabric", "topology", "file")]
+    places: list[Path] = [("fabric", "topology", "file"), ("fabric", "topology", "fabric", "file")]
     for index in range(len(data["workload"]) if isinstance(data.get("workload"), list) else 0):
-        places += [("workload", index, "file"), ("workload", index, "sizes", "file")]
+        places += [("workload", index, *steps) for steps in (("file",), ("sizes", "file"), ("routing", "file"))]
     found: list[FilePath] = []
     for place in places:
         if not tree.has(place) or not isinstance(tree.get(place), str):

@@ -14,7 +14,7 @@ from sim.scenario.schema import Dispatch
 from sim.scenario.tree import Mark, Path, Tree
 
 # a mapping set over one of these changes only the keys it names
-SECTIONS = {(), ("fabric",), ("fabric", "switch"), ("fabric", "transport"), ("dispatch",), ("stop",), ("telemetry",)}
+SECTIONS = {(), ("fabric",), ("fabric", "switch"), ("fabric", "transport"), ("dispatch",), ("gpus",), ("stop",), ("telemetry",)}
 _FIXED = ("variants", "plugins")  # what a variant can't change
 
 

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from sim.dispatch.registry import LEVELS, Registry
-from sim.scenario import schema, topologies, workloads
+from sim.scenario import clusters, schema, topologies, workloads
 from sim.scenario.fields import Kinds, Section, Words
 from sim.scenario.quantities import dimension_of
 from sim.scenario.show import source_of
@@ -65,8 +65,10 @@ def reference() -> str:
     ):
         lines += _section(title, model, "##")
     lines += [_VARIANTS, "## fabric.topology", "", "The kinds of topology. A link is `{rate, delay}`.", ""]
-    for name, model in topologies.TOPOLOGIES.items():
+    for name, model in clusters.TOPOLOGIES.items():
         lines += _section(f"topology {name}", model, "###")
+    lines += _section("scale_up of gpu_cluster and rail", clusters.ScaleUp, "###")
+    lines += _section("pcie of gpu_cluster and rail", clusters.Pcie, "###")
     lines += _section("links of edges", topologies.Edge, "###")
     lines += ["## workload", "", "A list; the workloads share the fabric.", ""]
     for name, model in workloads.WORKLOADS.items():

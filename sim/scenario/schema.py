@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import model_validator
 
+from sim.scenario.clusters import Topology
 from sim.scenario.fields import Section, absent, fault, key, list_of, mapping_of, words
+from sim.scenario.moe import Gpus
 from sim.scenario.quantities import Rate, Size, SizeOrAuto, SizeOrUnlimited, Time, TimeOrAuto
-from sim.scenario.topologies import Topology
 from sim.scenario.workloads import Workload
 
 ENGINES = ("packet", "fluid", "reference", "ideal")
@@ -111,7 +112,8 @@ class Dispatch(Section):
     collective: Any = key("direct", "schedule of a collective operation")
     path: Any = key("ecmp", "a flow's candidate paths", "the default of data-centre switches")
     packet: Any = key("follow_path", "a packet's port at each switch")
-    later = ("request", "expert", "admission")
+    expert: Any = key("static", "who computes which tokens of a mixture of experts", "plain expert parallelism")
+    later = ("request", "admission")
 
 
 class Event(Section):
@@ -160,6 +162,7 @@ class Scenario(Section):
     engine: words(*ENGINES) = key("packet", "packet, fluid, reference (packets in SimPy, slow) or ideal (no sharing)")
     plugins: list_of(str, "Python files") = key((), "files of own policies, beside the scenario")
     fabric: Fabric = key(says="the network")
+    gpus: Gpus = key(Gpus(), "the GPUs behind the hosts")
     dispatch: Dispatch = key(Dispatch(), "the policies")
     workload: list_of(Workload, "workloads", least=1) = key(says="what is sent; several share the fabric")
     events: list_of(Event, "events") = key((), "what goes wrong, and when")

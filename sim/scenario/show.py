@@ -51,7 +51,8 @@ def _model(model: BaseModel, path: Path, tree: Tree, origins: dict[Path, str], s
         if value is None or name in idle:
             continue
         quantity = dimension_of(field.annotation, field.metadata)
-        origin = f"default ({source_of(field, source)})"
+        reason = model.reason(name) if isinstance(model, Section) else None
+        origin = f"default ({reason or source_of(field, source)})"
         result[name] = _value(value, (*path, name), tree, origins, origin, quantity)
     return result
 

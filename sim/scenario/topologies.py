@@ -1,7 +1,8 @@
 """The keys of every topology kind. Names equal the builders' in ``models/builders``; defaults are Ethereal's set-up.
 
 ``hosts_and_cables`` is the size before anything is built, so that absurd scenarios are refused; None where only the
-file tells.
+file tells. ``sized_for`` chooses the sizes that are not written so that a cluster's fabric has a host for each NIC.
+The keys of clusters are in ``clusters.py``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from sim.scenario.fields import CONVENTION, ETHEREAL, Kinds, Section, absent, fault, key, list_of, one_of
+from sim.scenario.fields import CONVENTION, ETHEREAL, Section, absent, fault, key, list_of
 from sim.scenario.quantities import Rate, Time
 
 _HALF = "half of Ethereal's set-up"
@@ -30,7 +31,24 @@ def _count(default: Any, says: str, source: str = ETHEREAL, least: int = 1) -> A
     return key(default, says, source, ge=least)
 
 
-class LeafSpine(Section):
+class Fabric(Section):
+    """What all topologies can tell of themselves."""
+
+    def hosts_and_cables(self) -> tuple[int, int] | None:
+        """0 hosts: their number is not known."""
+        return None
+
+    def sized_for(self, nics: int, per_node: int) -> Fabric:
+        """Itself with sizes for ``nics`` hosts, ``per_node`` of each node, where they are not written."""
+        return self
+
+    def _with(self, nics: int, **sizes: int) -> Fabric:
+        """These sizes, where they are not written."""
+        free = {name: size for name, size in sizes.items() if name not in self.model_fields_set}
+        return self.with_values(free, f"for the cluster's {nics} NICs")
+
+
+class LeafSpine(Fabric):
     """Two tiers: every leaf has one cable to every spine."""
 
     kind: Literal["leaf_spine"] = "leaf_spine"
@@ -44,8 +62,19 @@ class LeafSpine(Section):
         hosts = self.leaves * self.hosts_per_leaf
         return hosts, hosts + self.leaves * self.spines
 
+    def sized_for(self, nics: int, per_node: int) -> Fabric:
+        """A node a leaf, and full bisection where host and fabric links are alike."""
+        each = per_node
+        if "hosts_per_leaf" in self.model_fields_set:
+            each = self.hosts_per_leaf
+        elif "leaves" in self.model_fields_set:
+            each = nics // self.leaves
+        if each == 0 or nics % each:
+            return self
+        return self._with(nics, leaves=nics // each, hosts_per_leaf=each, spines=each)
 
-class FatTree(Section):
+
+class FatTree(Fabric):
     """Folded Clos of k-port switches in two or three tiers (Al-Fares et al. 2008). Either ``k`` or ``hosts``."""
 
     kind: Literal["fat_tree"] = "fat_tree"
@@ -71,8 +100,11 @@ class FatTree(Section):
             hosts = k**3 // 4 if self.tiers == 3 else k**2 // 2
         return hosts, hosts * self.tiers
 
+    def sized_for(self, nics: int, per_node: int) -> Fabric:
+        return self._with(nics, hosts=nics) if self.k is None else self
 
-class Dragonfly(Section):
+
+class Dragonfly(Fabric):
     """Groups of fully meshed routers, groups joined all to all (Kim et al. 2008)."""
 
     kind: Literal["dragonfly"] = "dragonfly"
@@ -92,8 +124,12 @@ class Dragonfly(Section):
         hosts = routers * (self.hosts_per_router or half)
         return hosts, hosts + routers * (self.routers_per_group - 1) // 2 + routers * ports // 2
 
+    def sized_for(self, nics: int, per_node: int) -> Fabric:
+        group = self.routers_per_group * (self.hosts_per_router or max(1, self.routers_per_group // 2))
+        return self._with(nics, groups=nics // group) if nics % group == 0 else self
 
-class Torus(Section):
+
+class Torus(Fabric):
     """A grid of routers with wrap-around in every dimension."""
 
     kind: Literal["torus"] = "torus"
@@ -116,8 +152,12 @@ class Torus(Section):
         hosts = routers * self.hosts_per_router
         return hosts, hosts + routers * len(self.dims)
 
+    def sized_for(self, nics: int, per_node: int) -> Fabric:
+        routers = prod(self.dims)
+        return self._with(nics, hosts_per_router=nics // routers) if nics % routers == 0 else self
 
-class Star(Section):
+
+class Star(Fabric):
     """All hosts on one switch."""
 
     kind: Literal["star"] = "star"
@@ -126,6 +166,9 @@ class Star(Section):
 
     def hosts_and_cables(self) -> tuple[int, int]:
         return self.hosts, self.hosts
+
+    def sized_for(self, nics: int, per_node: int) -> Fabric:
+        return self._with(nics, hosts=nics)
 
 
 class Edge(Section):
@@ -139,7 +182,7 @@ class Edge(Section):
     name: str | None = key(None, "the cable's own name; absent: src-dst", "names of this program")
 
 
-class Edges(Section):
+class Edges(Fabric):
     """Any graph, as a list of cables: a CSV file ``src,dst,rate,delay[,parallel,name]`` or ``links``."""
 
     kind: Literal["edges"] = "edges"
@@ -161,7 +204,7 @@ class Edges(Section):
         return None if self.links is None else (0, sum(link.parallel for link in self.links))
 
 
-class GraphML(Section):
+class GraphML(Fabric):
     """A GraphML file, such as the Topology Zoo's; every node is a switch with hosts."""
 
     kind: Literal["graphml"] = "graphml"
@@ -171,21 +214,15 @@ class GraphML(Section):
     host_link: Link = key(Link(), "host to its node")
     hosts_per_node: int = _count(1, "hosts of a node", CONVENTION)
 
-    def hosts_and_cables(self) -> None:
-        return None
 
-
-class Htsim(Section):
+class Htsim(Fabric):
     """A ``.topo`` file of csg-htsim or uet-htsim (fat-trees)."""
 
     kind: Literal["htsim"] = "htsim"
     file: str = key(says=".topo file beside the scenario")
 
-    def hosts_and_cables(self) -> None:
-        return None
 
-
-TOPOLOGIES: dict[str, type[Section]] = {
+FABRICS: dict[str, type[Fabric]] = {
     "leaf_spine": LeafSpine,
     "fat_tree": FatTree,
     "dragonfly": Dragonfly,
@@ -195,5 +232,3 @@ TOPOLOGIES: dict[str, type[Section]] = {
     "graphml": GraphML,
     "htsim": Htsim,
 }
-LATER_TOPOLOGIES = ("gpu_cluster", "rail")
-Topology = one_of(Kinds("topology", TOPOLOGIES, LATER_TOPOLOGIES))

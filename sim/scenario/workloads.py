@@ -1,4 +1,4 @@
-"""The keys of every workload kind: matrix, flows, collective."""
+"""The keys of the workload kinds matrix, flows and collective, and the list of all kinds."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, model_validator
 
 from models.errors import nearest
 from sim.scenario.fields import Kinds, Section, absent, fault, key, list_of, one_of, shown, words
+from sim.scenario.moe import MESSAGES, Moe
 from sim.scenario.quantities import Frequency, Size, Time
 
 PATTERNS = ("permutation", "tornado", "shift", "incast", "outcast", "all_to_all")
@@ -233,6 +234,7 @@ class Collective(Section):
     group: Group = key("all", "all hosts, or a list of distinct ranks")
     repeat: int = key(1, "rounds", ge=1)
     gap: Time = key(0, "time that each GPU computes between rounds")
+    messages: words(*MESSAGES) = key("none", "measured cost of messages and launches, by library and machine")
     root: int = key(0, "broadcast: position in the group of the rank that sends", ge=0)
 
     @model_validator(mode="after")
@@ -242,6 +244,6 @@ class Collective(Section):
         return self
 
 
-WORKLOADS: dict[str, type[Section]] = {"matrix": Matrix, "flows": Flows, "collective": Collective}
-LATER_WORKLOADS = ("moe", "requests", "demands")
+WORKLOADS: dict[str, type[Section]] = {"matrix": Matrix, "flows": Flows, "collective": Collective, "moe": Moe}
+LATER_WORKLOADS = ("requests", "demands")
 Workload = one_of(Kinds("workload", WORKLOADS, LATER_WORKLOADS))

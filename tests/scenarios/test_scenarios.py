@@ -212,6 +212,45 @@ def own_policy(runs: Runs) -> None:
     assert any("two_choices" in name for name in runs["ecmp"].manifest["inputs"])
 
 
+def nccl_h100_cluster(runs: Runs) -> None:
+    assert took(runs["all_to_all"]) < took(runs["all_to_all_dedup"]) < took(runs["all_to_all_bilevel"])
+    small, bilevel = (between(runs[name], "nic", "switch")["bytes"].sum() for name in ("small", "small_bilevel"))
+    assert small > 1.5 * bilevel  # of link time; the payload is the same
+    assert took(runs["one_ring"]) > 3 * took(runs["all_reduce"])
+    nics = between(runs["all_reduce"], "nic", "switch")["bytes"]
+    assert nics.max() < 1.01 * nics.min()
+    idle = between(runs["one_ring"], "nic", "switch")["bytes"] == 0
+    assert idle.mean() == 7 / 8  # the ring leaves a node by one of its eight NICs
+    sent = {name: run.frame("flows") for name, run in runs.items()}
+    assert len(sent["small"]) == 16 * 15
+    assert len(sent["small_bilevel"]) == 16 * (1 + 7)
+
+
+def gpu_cluster(runs: Runs) -> None:
+    times = {name: took(run) for name, run in runs.items()}
+    assert times["half_a_nic"] == pytest.approx(2 * times["one_nic"], rel=0.03)
+    assert times["two_nics"] < 0.6 * times["one_nic"]
+    assert times["mesh"] == pytest.approx(times["one_nic"], rel=0.01)
+    for run in runs.values():  # what stays in a node keeps off its NICs
+        out = between(run, "nic", "leaf")
+        assert out["bytes"].max() < 1.03 * out["bytes"].mean()
+
+
+def nvl72(runs: Runs) -> None:
+    times = {name: took(run) for name, run in runs.items()}
+    assert times["planes"] > 2 * times["rack"]
+    assert times["nodes"] > 12 * times["rack"]
+    assert between(runs["rack"], "nic", "switch")["bytes"].sum() == 0
+
+
+def rail(runs: Runs) -> None:
+    assert between(runs["aligned"], "leaf", "spine")["bytes"].sum() == 0
+    assert mean(runs["aligned"], "slowdown") < 1.1
+    assert mean(runs["across"]) > 1.5 * mean(runs["aligned"])
+    assert took(runs["rail_only"]) == took(runs["two_levels"]) < 1.1 * took(runs["flat"])
+    assert len(between(runs["rail_only"], "leaf", "spine")) == 0
+
+
 class Entry(NamedTuple):
     """What makes a scenario small, and what it must show."""
 
@@ -237,6 +276,10 @@ ENTRIES: dict[str, Entry] = {
     "permutation_fluid": Entry(("workload.0.size=2MB",), permutation_fluid),
     "mixed": Entry((), mixed),
     "own_policy": Entry((), own_policy),
+    "gpu_cluster": Entry(("workload.0.size=4MB",), gpu_cluster),
+    "nvl72": Entry((), nvl72),
+    "rail": Entry((), rail),
+    "nccl_h100_cluster": Entry(("fabric.topology.nodes=2", "workload.0.size=1GiB"), nccl_h100_cluster),
 }
 
 

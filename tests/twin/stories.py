@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from models.builders import fat_tree, leaf_spine, star, torus
+from models.builders import fat_tree, gpu_cluster, leaf_spine, rail, star, torus
 from models.paths import Routes
 from models.topology import Topology, TopologyBuilder
 from models.units import serialisation_ps
@@ -157,9 +157,8 @@ def _cable(rng: random.Random) -> Cable:
 
 
 def _topology(rng: random.Random) -> Topology:
-    kind = rng.choice(
-        ["star", "leaf_spine", "leaf_spine", "fat_tree", "torus", "graph", "graph", "dual", "rails", "mesh"]
-    )
+    kinds = ["star", "leaf_spine", "leaf_spine", "fat_tree", "torus", "graph", "graph", "dual", "rails", "mesh"]
+    kind = rng.choice([*kinds, "cluster", "cluster", "cluster"])
     host, fabric = _cable(rng), _cable(rng)
     if rng.random() < 0.3:
         fabric = host  # many events of one instant
@@ -171,7 +170,30 @@ def _topology(rng: random.Random) -> Topology:
         return fat_tree.build(host, (host[0], fabric[1]), k=4, tiers=rng.choice([2, 3]))
     if kind == "torus":
         return torus.build(rng.choice([[3], [4], [2, 2], [2, 3], [3, 3]]), host, fabric)
+    if kind == "cluster":
+        return _cluster(rng, host, fabric)
     return _graph(rng, kind)
+
+
+def _cluster(rng: random.Random, host: Cable, fabric: Cable) -> Topology:
+    """Hosts with links of their own to each other or to switches, and NICs of their own or shared ones."""
+    nodes, gpus = rng.choice([(1, 3), (2, 2), (2, 2), (2, 3), (3, 2)])
+    nics = rng.choice([1, 2, 1 / gpus])
+    rate = rng.choice([300, 700]) * GBPS
+    scale_up = rng.choice(
+        [gpu_cluster.ScaleUp("mesh", rate, fabric[1]), gpu_cluster.ScaleUp("nvswitch", rate, 7, rng.randint(1, 2))]
+    )
+    pcie = rng.choice([host, _cable(rng)])
+    if rng.random() < 0.4:
+        spines = rng.randint(0, 2) if gpus * nics < 2 else rng.randint(1, 2)
+        return rail.build(nodes, gpus, nics, scale_up, pcie, host, fabric, spines=spines)
+    between = rng.choice(
+        [
+            leaf_spine.build(nodes, rng.randint(1, 3), round(gpus * nics), host, fabric),
+            star.build(round(nodes * gpus * nics), host),
+        ]
+    )
+    return gpu_cluster.build(between, nodes, gpus, nics, scale_up, pcie)
 
 
 def _graph(rng: random.Random, kind: str) -> Topology:
@@ -212,6 +234,11 @@ def _settings(rng: random.Random, topology: Topology, mtu: int) -> PacketSetting
     )
     if rng.random() < 0.5:
         window[:] = window[0]
+    near = (
+        rng.choice([1, 3]) * mtu * np.arange(1, topology.hosts + 1)
+        if topology.clustered and rng.random() < 0.7
+        else None
+    )
     return PacketSettings(
         mtu=mtu,
         header=header,
@@ -224,6 +251,7 @@ def _settings(rng: random.Random, topology: Topology, mtu: int) -> PacketSetting
         kmax=None if kmin is None else kmin + rng.choice([0, packet, 5 * packet]),
         pmax=rng.choice([1.0, 0.5, 0.1]),
         key=rng.randrange(2**63),
+        near=near,
     )
 
 

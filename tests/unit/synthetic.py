@@ -192,6 +192,72 @@ def write_four_variants(out: Path, count: int = 16_256, **how: Any) -> Path:
     return out
 
 
+EXPERTS = {"static": 5.0, "least_loaded": 1.0, "eplb": 1.4, "sinkhorn": 1.1}  # name -> max over mean of its GPUs
+
+
+def moe_tables(name: str, gpus: int = 8, layers: int = 3, steps: int = 1, *, unfinished: int = 0) -> dict[str, Any]:
+    """Layers with experts, and GPUs of which the first is the busiest; more than 141 GB is out of memory."""
+    uneven, rows = EXPERTS[name], layers * steps
+    rng = np.random.default_rng([gpus, len(name)])
+    moving = name == "least_loaded"
+    jitter = rng.uniform(1.0, 1.1, rows)
+    expert, dispatch, combine = 2000 * uneven * jitter, 300 * uneven * jitter, 350 * uneven * jitter
+    weights, planner = np.full(rows, 1233.0 * moving), np.full(rows, 600.0 * moving)
+    time = expert + np.maximum(dispatch, weights) + combine + planner + 60
+    time[rows - unfinished :] = np.nan
+    load = np.full(gpus, 1 if gpus == 1 else (gpus - uneven) / (gpus - 1))
+    load[0] = uneven
+    load *= rng.uniform(0.98, 1.0, gpus)
+    total = gpus * 131_072 * rows  # the same work for all
+    load = np.floor(load / load.sum() * total)
+    load[: int(total - load.sum())] += 1
+    memory = load / load.mean() * 31e9
+    made = {
+        "moe_steps": frame(
+            "moe_steps",
+            {
+                "step": np.repeat(np.arange(steps), layers),
+                "layer": np.tile(np.arange(layers), steps),
+                "time_us": time,
+                "dispatch_us": dispatch,
+                "expert_us": expert,
+                "combine_us": combine,
+                "weights_us": weights,
+                "planner_us": planner,
+                "max_over_mean": uneven * jitter,
+                "weight_transfers": 7 * moving,
+                "bytes_moved": 10_569_646_080,
+                "peak_memory_bytes": memory.max(),
+            },
+        ),
+        "gpus": frame(
+            "gpus",
+            {
+                "gpu": np.arange(gpus),
+                "busy_us": load / 131.072 * 2,
+                "wait_us": 100.0,
+                "tokens": load,
+                "peak_memory_bytes": memory,
+                "out_of_memory": memory > 141e9,
+            },
+        ),
+    }
+    return made
+
+
+def write_moe(out: Path, names: Sequence[str] = tuple(EXPERTS), **how: Any) -> Path:
+    """A variant an expert policy; a single run where there is one name."""
+    with ResultFolder(out) as folder:
+        for name in names:
+            target = folder / name if len(names) > 1 else folder
+            target.mkdir(exist_ok=True)
+            made = moe_tables(name, **how)
+            write_run(target, effective="", manifest=manifest(variant=name), tables=made, status="completed")
+        if len(names) > 1:
+            write_variants(folder, dict.fromkeys(names, "completed"), effective="", manifest=manifest())
+    return out
+
+
 def write_loads(out: Path, count: int = 2000) -> Path:
     """Three policies at six loads, as runs below one folder."""
     for name in ("ethereal", "ecmp", "spray"):
@@ -208,3 +274,7 @@ if __name__ == "__main__":
     write_four_variants(root / "variants")
     write_four_variants(root / "variants_mixed", load=0.6)
     write_loads(root / "loads")
+    write_moe(root / "moe")
+    write_moe(root / "moe_64", gpus=64, layers=58, steps=2)
+    write_moe(root / "moe_1024", gpus=1024, layers=58)
+    write_moe(root / "moe_single", ["static"])

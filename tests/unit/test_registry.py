@@ -86,8 +86,8 @@ FAULTS = {
     "no_level": (GOOD.replace('LEVEL = "path"\n', ""), "own.py:1:1: the plugin has no LEVEL"),
     "bad_level": (GOOD.replace('"path"', '"paths"'), "own.py:5:1: unknown level 'paths'; did you mean 'path'?"),
     "later_level": (
-        GOOD.replace('"path"', '"expert"'),
-        "own.py:5:1: policies of level 'expert' are not",
+        GOOD.replace('"path"', '"admission"'),
+        "own.py:5:1: policies of level 'admission' are not",
     ),
     "bad_name": (GOOD.replace('"mine"', '"My Own"'), "own.py:6:1: the policy's name 'My Own' must match"),
     "taken": (GOOD.replace('"mine"', '"ecmp"'), "own.py:6:1: there is a path policy 'ecmp' already"),

@@ -11,11 +11,11 @@ import pytest
 import run_sim
 from models.errors import InputError
 from sim.scenario import reference
+from sim.scenario.clusters import TOPOLOGIES
 from sim.scenario.crosscheck import cross_check
 from sim.scenario.fabric import make_topology, prepare
 from sim.scenario.load import Loaded, load
 from sim.scenario.show import text_of
-from sim.scenario.topologies import TOPOLOGIES
 
 BASE = """name: base
 fabric:

@@ -106,7 +106,7 @@ def collective(
     messages, counts = module.Policy(module.Params()).schedule(operation, len(hosts), size)
     records = Collectives()
     work = CollectiveWorkload(
-        clock, flows, Gpus(), records, Plan(messages, counts, len(hosts)), hosts,
+        clock, flows, Gpus(clock), records, Plan(messages, counts, len(hosts)), hosts,
         op=operation, algorithm=algorithm, size=size,
     )  # fmt: skip
     clock.run(until=work.done)

@@ -14,12 +14,13 @@ from pathlib import Path
 from models.errors import InputError
 from sim.dispatch.kit.collective import check_collective
 from sim.dispatch.kit.common import check_common
+from sim.dispatch.kit.expert import check_expert
 from sim.dispatch.kit.packet import check_packet
 from sim.dispatch.kit.path import check_path
 from sim.dispatch.kit.report import Report
 from sim.dispatch.registry import LEVELS, Policy, Registry, UnknownPolicyError
 
-_CHECKS = {"path": check_path, "packet": check_packet, "collective": check_collective}
+_CHECKS = {"path": check_path, "packet": check_packet, "collective": check_collective, "expert": check_expert}
 
 
 def check(policy: Policy) -> Report:

@@ -7,15 +7,14 @@ Whether every contribution can reach every rank that is due it, in full, is then
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import maximum_flow
 
 from sim.dispatch import api
+from sim.dispatch.groups import problem_of, schedule_of
+from sim.dispatch.kit.exchange import check_exchange
+from sim.dispatch.kit.gates import feeding, gate_faults, largest, layouts, sent_order, told, type_faults
 from sim.dispatch.kit.report import GlobalRandomness, Report
 from sim.dispatch.registry import Policy
 
@@ -45,16 +44,23 @@ def check_collective(report: Report, policy: Policy) -> None:
     instance = policy.module.Policy(policy.Params())
     faults: dict[str, list[str]] = {what: [] for what in _CHECKS}
     for operation in sorted(instance.operations):
-        able = [ranks for ranks in _RANKS if instance.problem(operation, ranks) is None]
-        for ranks in able:
+        able = [
+            layout
+            for ranks in _RANKS
+            for layout in layouts(ranks, bool(getattr(instance, "uses_layout", False)))
+            if problem_of(instance, operation, ranks, layout) is None
+        ]
+        for layout in able:
             for size in _SIZES:
                 try:
-                    _check_one(policy, operation, ranks, size, faults)
+                    _check_one(policy, operation, layout, size, faults)
                 except Exception as error:  # the policy's code
-                    faults[_TYPES].append(f"{operation} of {size} B, {ranks} ranks: {report.explain(error)}")
+                    faults[_TYPES].append(f"{operation} of {size} B, {told(layout)}: {report.explain(error)}")
         _tell_totals(report, policy, operation, able)
     for what in _CHECKS:
         report.check(what, faults[what])
+    if hasattr(instance, "exchange"):
+        check_exchange(report, policy)
     report.check("no draw from global generators", shared.faults())
 
 
@@ -68,20 +74,29 @@ def _declared_faults(policy: Policy) -> Iterator[str]:
     if unknown:
         yield f"unknown operations: {', '.join(unknown)}"
         return
+    for name in ("uses_layout", "launches_phases"):
+        if not isinstance(getattr(instance, name, False), bool):
+            yield f"'{name}' must be True or False"
+            return
     for operation in sorted(operations):
         answers = [instance.problem(operation, ranks) for ranks in (1, *_RANKS)]
+        if getattr(instance, "uses_layout", False):
+            answers += [
+                instance.problem(operation, ranks, layout) for ranks in _RANKS for layout in layouts(ranks, True)
+            ]
         if any(answer is not None and not isinstance(answer, str) for answer in answers):
             yield f"{operation}: problem() must give a text or None"
         elif answers[0] is None:
             yield f"{operation}: problem() must say that one rank is too few"
-        elif all(answers):
+        elif all(answers[1 : 1 + len(_RANKS)]):
             yield f"{operation}: problem() refuses every number of ranks up to {_RANKS[-1]}"
 
 
-def _check_one(policy: Policy, operation: str, ranks: int, size: int, faults: dict[str, list[str]]) -> None:
-    label = f"{operation} of {size} B, {ranks} ranks"
-    messages, counts = policy.module.Policy(policy.Params()).schedule(operation, ranks, size)
-    again = policy.module.Policy(policy.Params()).schedule(operation, ranks, size)
+def _check_one(policy: Policy, operation: str, layout: api.Layout, size: int, faults: dict[str, list[str]]) -> None:
+    ranks = len(layout.node)
+    label = f"{operation} of {size} B, {told(layout)}"
+    messages, counts = schedule_of(policy.module.Policy(policy.Params()), operation, ranks, size, layout)
+    again = schedule_of(policy.module.Policy(policy.Params()), operation, ranks, size, layout)
     if (messages, counts) != again:
         faults[_SAME].append(f"{label}: a fresh policy answered otherwise")
     for what, check in ((_TYPES, type_faults), (_GATES, gate_faults)):
@@ -97,73 +112,17 @@ def _check_one(policy: Policy, operation: str, ranks: int, size: int, faults: di
         faults[_DATA] += [f"{label}: {text}" for text in data_faults(messages, counts, order, operation, ranks, size)]
 
 
-def type_faults(messages: Sequence[api.Message], counts: Sequence[int], ranks: int) -> Iterator[str]:
-    for message in messages:
-        if type(message) is not api.Message:
-            yield f"{message!r} is no Message"
-            return
-        if not all(isinstance(value, int) for value in message):
-            yield f"{message} has values that are no integers"
-            return
-    if not all(isinstance(count, int) for count in counts):
-        yield "counts of gates must be integers"
-
-
-def gate_faults(messages: Sequence[api.Message], counts: Sequence[int], ranks: int) -> Iterator[str]:
-    """What the clock would refuse, and gates that could not work."""
-    gates = len(counts)
-    owner: dict[int, int] = {}
-    opened = [0] * gates
-    for index, message in enumerate(messages):
-        src, dst, size, waits_for, opens = message
-        if not (0 <= src < ranks and 0 <= dst < ranks):
-            yield f"message {index} is between ranks that are not there: {message}"
-        elif size < 0 or (src == dst and size > 0):
-            yield f"message {index} sends {size} B from rank {src} to rank {dst}"
-        elif not (-1 <= waits_for < gates and -1 <= opens < gates):
-            yield f"message {index} names a gate that is not there: {message}"
-        else:
-            if opens >= 0:
-                opened[opens] += 1
-            if waits_for >= 0 and owner.setdefault(waits_for, src) != src:
-                yield f"gate {waits_for} has messages of two ranks, {owner[waits_for]} and {src}"
-            continue
-        return
-    for gate in owner:
-        if not 0 < counts[gate] == opened[gate]:
-            yield f"gate {gate} waits for {counts[gate]} arrivals, but {opened[gate]} messages open it"
-
-
-def sent_order(messages: Sequence[api.Message], counts: Sequence[int]) -> list[int]:
-    """Indices of the messages that leave, each after all that it waits for."""
-    left = list(counts)
-    behind: list[list[int]] = [[] for _ in counts]
-    ready: deque[int] = deque()
-    for index, message in enumerate(messages):
-        (behind[message.waits_for] if message.waits_for >= 0 else ready).append(index)
-    order = []
-    while ready:
-        index = ready.popleft()
-        order.append(index)
-        gate = messages[index].opens
-        if gate >= 0:
-            left[gate] -= 1
-            if left[gate] == 0:
-                ready.extend(behind[gate])
-    return order
-
-
 def data_faults(
     messages: Sequence[api.Message], counts: Sequence[int], order: Sequence[int], operation: str, ranks: int, size: int
 ) -> Iterator[str]:
     """Ranks that can't get what they are due."""
-    feeds = _feeds(messages, counts, order)
+    feeds = feeding(messages, counts, order)
     for target in range(ranks):
         due = _due(operation, ranks, size, target)
         together = [list(due)] if operation in ("all_gather", "all_to_all") else []  # parts that can't be added up
         for sources in [[source] for source in due] + together:
             wanted = sum(due[source] for source in sources)
-            flow = _largest(messages, feeds, {source: due[source] for source in sources}, target, size)
+            flow = largest(messages, feeds, {source: due[source] for source in sources}, target, size)
             if flow < wanted:
                 who = f"rank {sources[0]}" if len(sources) == 1 else "all others together"
                 yield f"rank {target} can get {flow} B from {who}, and is due {wanted} B"
@@ -182,70 +141,18 @@ def _due(operation: str, ranks: int, size: int, target: int) -> dict[int, int]:
     return dict.fromkeys(others, chunk(size, ranks, target))
 
 
-def _feeds(messages: Sequence[api.Message], counts: Sequence[int], order: Sequence[int]) -> list[list[int]]:
-    """Of each message, those that arrived at its sender for sure before it was sent. Bit sets of what came before."""
-    before = [0] * len(messages)  # messages that have arrived, anywhere, before this one leaves
-    opened = [0] * len(counts)  # the same, before a gate opens
-    arriving = [0] * (1 + max((message.dst for message in messages), default=0))
-    for index, message in enumerate(messages):
-        if message.bytes:
-            arriving[message.dst] |= 1 << index
-    feeds: list[list[int]] = [[] for _ in messages]
-    for index in order:
-        message = messages[index]
-        if message.waits_for >= 0:
-            before[index] = opened[message.waits_for]
-        if message.opens >= 0:
-            opened[message.opens] |= before[index] | 1 << index
-        if message.bytes and message.src < len(arriving):
-            feeds[index] = list(_bits(before[index] & arriving[message.src]))
-    return feeds
-
-
-def _bits(word: int) -> Iterator[int]:
-    while word:
-        low = word & -word
-        yield low.bit_length() - 1
-        word ^= low
-
-
-def _largest(
-    messages: Sequence[api.Message], feeds: Sequence[Iterable[int]], supply: dict[int, int], target: int, size: int
-) -> int:
-    """Bytes that can come from the suppliers to the target: a maximum flow, a message carrying at most its bytes."""
-    count = len(messages)
-    ranks = 1 + max(max(message.src, message.dst) for message in messages) if messages else target + 1
-    inlet, outlet = 0, count  # of message i: i, count + i
-    begin, end, first_rank = 2 * count, 2 * count + 1, 2 * count + 2
-    edges: list[tuple[int, int, int]] = [(begin, first_rank + rank, own) for rank, own in supply.items() if own]
-    for index, message in enumerate(messages):
-        if not message.bytes:
-            continue
-        edges.append((inlet + index, outlet + index, message.bytes))
-        if message.src in supply:
-            edges.append((first_rank + message.src, inlet + index, size))
-        if message.dst == target:
-            edges.append((outlet + index, end, size))
-        edges += [(outlet + earlier, inlet + index, size) for earlier in feeds[index]]
-    if not edges:
-        return 0
-    nodes = first_rank + max(ranks, target + 1, 1 + max(supply, default=0))
-    table: NDArray[np.int32] = np.array(edges, dtype=np.int32)
-    graph = coo_array((table[:, 2], (table[:, 0], table[:, 1])), shape=(nodes, nodes)).tocsr()
-    return int(maximum_flow(graph, begin, end).flow_value)
-
-
-def _tell_totals(report: Report, policy: Policy, operation: str, able: Sequence[int]) -> None:
+def _tell_totals(report: Report, policy: Policy, operation: str, able: Sequence[api.Layout]) -> None:
     """How much a rank sends at most and at least, in units of S: to be held against the algorithm's own account."""
     size, texts = 65_536, []
-    for ranks in able:
+    for layout in able:
+        ranks = len(layout.node)
         try:
-            messages, _ = policy.module.Policy(policy.Params()).schedule(operation, ranks, size)
+            messages, _ = schedule_of(policy.module.Policy(policy.Params()), operation, ranks, size, layout)
             sent = np.zeros(ranks)
             for message in messages:
                 sent[message.src] += message.bytes
         except Exception:  # already a fault
             return
         low, high = sent.min() / size, sent.max() / size
-        texts.append(f"{ranks} ranks {low:.3g}" + (f"..{high:.3g}" if high > low + 0.001 else ""))
+        texts.append(f"{told(layout)} {low:.3g}" + (f"..{high:.3g}" if high > low + 0.001 else ""))
     report.note(f"{operation}: a rank sends, in S", ", ".join(texts))

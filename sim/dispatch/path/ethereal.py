@@ -44,19 +44,19 @@ class Policy:
         self._timeout = params.failed_path_timeout
         self._view = view
         self._paths = EqualCost(view)
-        # (source host, destination group) -> path without its hosts' links -> until when it is not used, ps
+        # (source host, batch of destinations) -> path without its hosts' links -> until when it is not used, ps
         self._failed: dict[tuple[int, int], dict[Path, int]] = {}
 
     def at_once(self, flow: Flow) -> bool:
         """Whether a flow need not wait for the batch timer: both hosts hang on one leaf."""
         self._paths.refresh()
-        return self._paths.group[flow.src] == self._paths.group[flow.dst]
+        return self._paths.local(flow.src, flow.dst)
 
     def _live(self, src: int, dst: int) -> list[int]:
         """Numbers of the paths that are not marked failed; all if all are."""
         ways = self._paths.ways(src, dst)
         every = list(range(len(ways)))
-        marks = self._failed.get((src, self._paths.group[dst]))
+        marks = self._failed.get((src, self._paths.batch(src, dst)))
         if not marks:
             return every
         now = self._view.now
@@ -66,11 +66,10 @@ class Policy:
 
     def assign(self, flows: Sequence[Flow], rng: np.random.Generator) -> list[list[Piece]]:
         self._paths.refresh()
-        group = self._paths.group
         result: list[list[Piece]] = [[] for _ in flows]
         batches: dict[tuple[int, int], list[int]] = {}
         for at, flow in enumerate(flows):
-            batches.setdefault((flow.src, group[flow.dst]), []).append(at)
+            batches.setdefault((flow.src, self._paths.batch(flow.src, flow.dst)), []).append(at)
         for batch in batches.values():
             self._assign_batch(flows, batch, result, rng)
         return result
@@ -101,11 +100,12 @@ class Policy:
     def on_timeout(self, flow: Flow, path: tuple[int, ...], rng: np.random.Generator) -> tuple[int, ...]:
         """Mark the path failed and give a random live one; the same if there is no other."""
         self._paths.refresh()
-        marks = self._failed.setdefault((flow.src, self._paths.group[flow.dst]), {})
-        marks[path[1:-1]] = self._view.now + self._timeout
+        between = self._paths.between
+        marks = self._failed.setdefault((flow.src, self._paths.batch(flow.src, flow.dst)), {})
+        marks[between(path)] = self._view.now + self._timeout
         live = self._paths.paths(flow.src, flow.dst, self._live(flow.src, flow.dst))
         others = [other for other in live if other != path]
-        fabric = set(path[1:-1])
-        apart = [other for other in others if fabric.isdisjoint(other[1:-1])]
+        fabric = set(between(path))
+        apart = [other for other in others if fabric.isdisjoint(between(other))]
         choices = apart or others
         return choices[int(rng.integers(len(choices)))] if choices else path

@@ -1,0 +1,144 @@
+"""A finished world as result tables; the columns are described in ``models/records.py``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sim.build import World
+from sim.record import PS_PER_US, frame, microseconds
+
+
+def tables_of(world: World) -> dict[str, Any]:
+    """Every table that has rows, by name."""
+    tables = {"flows": _flows_table(world), "links": _links_table(world)}
+    rows = world.collectives.rows
+    if rows:
+        size, ranks = np.array([row.bytes for row in rows]), np.array([row.ranks for row in rows])
+        took = microseconds(np.array([row.time for row in rows]))
+        factor = np.array([_bus_factor(row.op, row.ranks) for row in rows])
+        tables["collectives"] = frame(
+            "collectives",
+            {
+                "id": [row.id for row in rows],
+                "op": [row.op for row in rows],
+                "algorithm": [row.algorithm for row in rows],
+                "ranks": ranks,
+                "bytes": size,
+                "start_us": microseconds(np.array([row.start for row in rows])),
+                "time_us": took,
+                "algbw_gbytes": size / took / 1e3,
+                "busbw_gbytes": size / took / 1e3 * factor,
+            },
+        )
+    if world.steps.rows:
+        tables["moe_steps"] = _steps_table(world)
+    gpus = np.array(world.gpus.rows(int(world.clock.now)), dtype=np.int64).reshape(-1, 6)
+    if len(gpus):
+        columns = {"gpu": gpus[:, 0], "busy_us": gpus[:, 1] / PS_PER_US, "wait_us": gpus[:, 2] / PS_PER_US}
+        columns |= {"tokens": gpus[:, 3], "peak_memory_bytes": gpus[:, 4], "out_of_memory": gpus[:, 5]}
+        tables["gpus"] = frame("gpus", columns)
+    series = world.telemetry.columns()
+    if series:
+        tables["series"] = frame("series", series)
+    late = world.network.reordering()
+    if len(late):
+        late = late.copy()
+        distances = np.flatnonzero(late)
+        if len(distances):
+            tables["reordering"] = frame("reordering", {"distance": distances, "packets": late[distances]})
+    counters = dict(world.network.counters())
+    counters |= {("flows rejected", reason): count for reason, count in world.flows.rejected.items()}
+    counters |= world.counted()
+    counters = {what: count for what, count in counters.items() if count}
+    if counters:
+        rows_of = sorted(counters.items())
+        columns = {
+            "name": [name for (name, _), _ in rows_of],
+            "reason": [reason for (_, reason), _ in rows_of],
+            "count": [count for _, count in rows_of],
+        }
+        tables["counters"] = frame("counters", columns)
+    return tables
+
+
+def _bus_factor(op: str, ranks: int) -> float:
+    """Bus over algorithm bandwidth, as in nccl-tests."""
+    if op == "all_reduce":
+        return 2 * (ranks - 1) / ranks
+    return 1.0 if op == "broadcast" else (ranks - 1) / ranks
+
+
+def _flows_table(world: World) -> Any:
+    flows, names = world.flows, world.topology.node_name
+    start = np.array([flow.start for flow in flows.flow], dtype=np.int64)
+    end, ideal = np.array(flows.end, dtype=np.int64), np.array(flows.ideal, dtype=np.int64)
+    took = np.where(end < 0, -1, end - start)
+    fct, alone = microseconds(took), microseconds(ideal)
+    return frame(
+        "flows",
+        {
+            "id": np.arange(len(start)),
+            "src": [names[flow.src] for flow in flows.flow],
+            "dst": [names[flow.dst] for flow in flows.flow],
+            "bytes": [flow.bytes - extra for flow, extra in zip(flows.flow, flows.overhead, strict=True)],
+            "start_us": microseconds(start),
+            "delivered_us": microseconds(np.array(flows.delivered, dtype=np.int64)),
+            "end_us": microseconds(end),
+            "fct_us": fct,
+            "ideal_us": alone,
+            "slowdown": fct / alone,
+            "path": flows.path,
+            "retransmitted": flows.retransmitted,
+            "reordered": flows.reordered,
+            "status": flows.status,
+        },
+    )
+
+
+def _links_table(world: World) -> Any:
+    topology, now = world.topology, int(world.clock.now)
+    totals = world.network.link_totals(now)
+    seconds = max(now, 1) / 1e12
+    names = topology.node_name
+    return frame(
+        "links",
+        {
+            "link": topology.link_name,
+            "src": [names[node] for node in topology.link_src.tolist()],
+            "dst": [names[node] for node in topology.link_dst.tolist()],
+            "rate_gbps": topology.link_rate / 1e9,
+            "bytes": totals["bytes"],
+            "packets": totals["packets"],
+            "utilisation": totals["bytes"] * 8.0 / (topology.link_rate * seconds),
+            "queue_max_bytes": totals["queue_max_bytes"],
+            "marked": totals["marked"],
+            "dropped": totals["dropped"],
+            "trimmed": totals["trimmed"],
+            "paused_us": totals["paused_ps"] / PS_PER_US,
+        },
+    )
+
+
+def _steps_table(world: World) -> Any:
+    rows = sorted(world.steps.rows.items())
+    took = [row.end - row.start if row.left == 0 and row.end >= 0 else -1 for _, row in rows]
+    columns: dict[str, Any] = {
+        "step": [step for (_, step, _), _ in rows],
+        "layer": [layer for (_, _, layer), _ in rows],
+        "time_us": microseconds(np.array(took)),
+    }
+    for name, field in (
+        ("dispatch_us", "dispatch"),
+        ("expert_us", "experts"),
+        ("combine_us", "combine"),
+        ("weights_us", "weights"),
+        ("planner_us", "planner"),
+    ):
+        columns[name] = np.array([getattr(row, field) for _, row in rows]) / PS_PER_US
+    columns["max_over_mean"] = [float(row.max_over_mean) for _, row in rows]
+    columns["weight_transfers"] = [row.transfers for _, row in rows]
+    columns["bytes_moved"] = [row.bytes for _, row in rows]
+    columns["peak_memory_bytes"] = [row.peak for _, row in rows]
+    return frame("moe_steps", columns)
