@@ -16,6 +16,7 @@ from models.topology import Topology
 from models.units import PS_PER_SECOND, serialisation_ps
 
 Path = tuple[int, ...]
+_KEPT = 100_000  # paths
 
 
 def pipeline_ps(size: int, mtu: int, header: int, hops: Sequence[tuple[int, int]]) -> int:
@@ -55,7 +56,8 @@ class Unloaded:
     ) -> None:
         self._topology, self._mtu, self._header = topology, mtu, header
         self._ack, self._efficiency = ack, efficiency
-        self._stretch = 1 / Fraction(efficiency or 1.0)
+        stretch = 1 / Fraction(efficiency or 1.0)
+        self._work, self._grain = 8 * PS_PER_SECOND * stretch.numerator, stretch.denominator
         self._rate: list[int] = topology.link_rate.tolist()
         self._delay: list[int] = topology.link_delay.tolist()
         # links that are alike, both ways: a path's classes are all that counts
@@ -65,6 +67,7 @@ class Unloaded:
             alike.setdefault((rate, delay, self._rate[back], self._delay[back]), link)
             for link, (rate, delay, back) in enumerate(both)
         ]  # [links] the first link of each class
+        self._alone: dict[Path, tuple[int, int]] = {}  # in fluid: a path's delay and lowest rate
         self._known: dict[tuple[object, ...], int] = {}
         self._spreads: dict[tuple[int, ...], int] = {}
         self._routes: Routes | None = None  # that the spreads were computed under
@@ -81,8 +84,15 @@ class Unloaded:
     def over_path(self, size: int, path: Path) -> int:
         """One piece on one path."""
         if self._efficiency is not None:
-            rates, delays = self._rate, self._delay
-            return sum([delays[link] for link in path]) + self._drain(size, min([rates[link] for link in path]))
+            alone = self._alone.get(path)
+            if alone is None:
+                if len(self._alone) >= _KEPT:
+                    self._alone.clear()
+                alone = self._alone[path] = (
+                    sum([self._delay[link] for link in path]),
+                    min([self._rate[link] for link in path]),
+                )
+            return alone[0] + self._drain(size, alone[1])
         classes = self._class
         key = (size, *[classes[link] for link in path])
         known = self._known.get(key)
@@ -93,7 +103,7 @@ class Unloaded:
 
     def _drain(self, size: int, rate: int) -> int:
         """ps of ``size`` payload bytes in fluid, rounded up."""
-        return -(-size * 8 * PS_PER_SECOND * self._stretch.numerator // (rate * self._stretch.denominator))
+        return -(-size * self._work // (rate * self._grain))
 
     def over_pieces(self, sizes: Sequence[int], paths: Sequence[Path], rate: int) -> int:
         """Pieces of one flow on paths of their own, which carry up to ``rate`` bit/s together."""

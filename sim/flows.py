@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from sim.dispatch.views import PathView
 from sim.network.protocol import DELIVERED, ENDED, INFINITY, Done, Network, Stream, Tell
 
 Callback = Callable[[], None]
+_KEPT = 100_000  # names of paths
 
 
 class _Open:
@@ -26,7 +27,7 @@ class _Open:
     def __init__(self, flow: Flow, on_delivered: Callback | None, on_end: Callback | None) -> None:
         self.flow = flow
         self.on_delivered, self.on_end = on_delivered, on_end
-        self.pieces: list[Piece] = []
+        self.pieces: Sequence[Piece] = ()
         self.left = self.unacked = self.ends_left = self.first = 0
         self.lost = False
         self.weight = 1.0
@@ -57,6 +58,7 @@ class Flows:
         self._ended: list[Done] = []  # ended, but not yet booked
         names = topology.node_name
         self._from = [names[node] for node in topology.link_src.tolist()]  # parts of paths' names, by link
+        self._names: dict[tuple[int, ...], str] = {}  # of paths
         self._to = [f">{names[node]}" for node in topology.link_dst.tolist()]
         self.rejected: dict[str, int] = {}  # reason -> flows
         self.flow: list[Flow] = []
@@ -85,7 +87,9 @@ class Flows:
 
         ``overhead``: what the flow's messages cost beyond their payload, as bytes of link time.
         """
-        flow = self._note(src, dst, size, overhead, on_delivered, on_end)
+        flow = Flow(len(self.flow), src, dst, size + overhead, self._clock.now)
+        self._note([flow], [overhead])
+        self._open[flow.id] = _Open(flow, on_delivered, on_end)
         self._gather([flow])
         return flow.id
 
@@ -104,37 +108,31 @@ class Flows:
         ``weights`` (fluid): shares of a bottleneck; as the flows' sizes where a kernel serves all peers in step.
         """
         extra = overheads if overheads is not None else [0] * len(dsts)
+        now, first = self._clock.now, len(self.flow)
         flows = [
-            self._note(src, dst, size, more, callback, None)
-            for dst, size, more, callback in zip(dsts, sizes, extra, callbacks, strict=True)
+            Flow(number, src, dst, size + more, now)
+            for number, (dst, size, more) in enumerate(zip(dsts, sizes, extra, strict=True), first)
         ]
+        self._note(flows, extra)
+        opened = [_Open(flow, callback, None) for flow, callback in zip(flows, callbacks, strict=True)]
+        self._open.update(enumerate(opened, first))
         if weights is not None:
-            for flow, weight in zip(flows, weights, strict=True):
-                self._open[flow.id].weight = weight
+            for one, weight in zip(opened, weights, strict=True):
+                one.weight = weight
         self._gather(flows)
-        return [flow.id for flow in flows]
+        return list(range(first, first + len(flows)))
 
-    def _note(
-        self,
-        src: int,
-        dst: int,
-        size: int,
-        overhead: int,
-        on_delivered: Callback | None,
-        on_end: Callback | None,
-    ) -> Flow:
-        flow = Flow(len(self.flow), src, dst, size + overhead, self._clock.now)
-        self.flow.append(flow)
-        self.overhead.append(overhead)
-        self.delivered.append(-1)
-        self.end.append(-1)
-        self.ideal.append(-1)
-        self.path.append(None)
-        self.retransmitted.append(0)
-        self.reordered.append(0)
-        self.status.append("unfinished")
-        self._open[flow.id] = _Open(flow, on_delivered, on_end)
-        return flow
+    def _note(self, flows: list[Flow], overheads: list[int]) -> None:
+        unknown = [-1] * len(flows)
+        self.flow += flows
+        self.overhead += overheads
+        self.delivered += unknown
+        self.end += unknown
+        self.ideal += unknown
+        self.path += [None] * len(flows)
+        self.retransmitted += [0] * len(flows)
+        self.reordered += [0] * len(flows)
+        self.status += ["unfinished"] * len(flows)
 
     def _gather(self, flows: list[Flow]) -> None:
         """Asks the policy now, or when the host's batch timer runs out."""
@@ -156,29 +154,30 @@ class Flows:
             self._batches[src].extend(later)
 
     def _assign(self, flows: list[Flow]) -> None:
-        jitter = self._policy.jitter
+        jitter, asks, acks, add = self._policy.jitter, self._asks, self._acks, self._network.add
         self._book(self._clock.now)
         for flow, pieces in zip(flows, self._policy.assign(flows, self._rng), strict=True):
             if not self._reaches(flow, pieces):
                 self._reject(flow, "unreachable")
                 continue
             opened = self._open[flow.id]
-            opened.pieces = list(pieces)
-            opened.left = opened.unacked = opened.ends_left = len(pieces)
+            opened.pieces = pieces
+            opened.left = opened.unacked = opened.ends_left = count = len(pieces)
             opened.first = self._next_stream
-            self._next_stream += len(pieces)
+            self._next_stream += count
             self._describe(flow, pieces)
             self._view.added(pieces)
-            weight = opened.weight / len(pieces)
-            waits, ends = opened.on_delivered is not None, self._acks and opened.on_end is not None
+            weight = opened.weight / count
+            waits, ends = opened.on_delivered is not None, acks and opened.on_end is not None
             for number, (size, path) in enumerate(pieces, opened.first):
-                asks = self._asks and path is not None
-                stream = Stream(number, flow.src, flow.dst, size, path, weight, None, waits, asks, ends)
+                stream = Stream(
+                    number, flow.src, flow.dst, size, path, weight, None, waits, asks and path is not None, ends
+                )
                 self._of_stream[number] = opened
                 if jitter:
                     self._start_after(int(self._rng.integers(jitter + 1)), stream, opened)
                 else:
-                    self._network.add(stream)
+                    add(stream)
 
     def _reaches(self, flow: Flow, pieces: list[Piece]) -> bool:
         for _, path in pieces:
@@ -223,7 +222,12 @@ class Flows:
         self.ideal[flow.id] = self._unloaded.over_pieces([piece.bytes for piece in pieces], paths, rate)
 
     def _name(self, path: tuple[int, ...]) -> str:
-        return self._from[path[0]] + "".join([self._to[link] for link in path])
+        known = self._names.get(path)
+        if known is None:
+            if len(self._names) >= _KEPT:
+                self._names.clear()
+            known = self._names[path] = self._from[path[0]] + "".join([self._to[link] for link in path])
+        return known
 
     # -- what the network says
 
@@ -254,7 +258,7 @@ class Flows:
         piece = opened.pieces[number]
         if path != piece.path:
             self._view.removed([piece])
-            opened.pieces[number] = Piece(piece.bytes, path)
+            opened.pieces = [*opened.pieces[:number], Piece(piece.bytes, path), *opened.pieces[number + 1 :]]
             self._view.added([opened.pieces[number]])
         self._network.reroute(opened.first + number, path)
 
@@ -268,16 +272,19 @@ class Flows:
         if not ended:
             return
         self._ended = []
+        of_stream, open_flows = self._of_stream, self._open
+        over: list[Piece] = []
         for done in ended:
             stream, delivered, end, retransmitted, reordered, lost = done
             if end >= before:
                 self._ended.append(done)
                 continue
-            opened = self._of_stream.pop(stream)
+            opened = of_stream.pop(stream)
             ident = opened.flow.id
-            self.retransmitted[ident] += retransmitted
-            self.reordered[ident] += reordered
-            self._view.removed((opened.pieces[stream - opened.first],))
+            if retransmitted or reordered:
+                self.retransmitted[ident] += retransmitted
+                self.reordered[ident] += reordered
+            over.append(opened.pieces[stream - opened.first])
             opened.ends_left -= 1
             if lost:
                 opened.lost = True
@@ -288,7 +295,8 @@ class Flows:
                     self.delivered[ident] = self.end[ident] = -1
                 else:
                     self.status[ident] = "finished"
-                del self._open[ident]
+                del open_flows[ident]
+        self._view.removed(over)
 
     def converge(self, routes: Routes) -> None:
         """Tables have changed: flows of policies that leave it to routing move off links that tables believe down."""

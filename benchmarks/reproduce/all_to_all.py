@@ -1,10 +1,10 @@
 """All2All on the simulated fabric beside measurements: ``python benchmarks/reproduce/all_to_all.py [--quick]``.
 
 Sources: DeepEP README dd758caf (H800), nccl-tests of xxrjun/nccl-tests-cluster 455de4f8 (10 x 8 H100), UCCL da914a20
-(EFA, 2 x p5). Frozen configurations: ``scenarios/all_to_all.yaml``, ``scenarios/nccl_h100_cluster.yaml``. What a message
-costs comes from ``models/comms/message_profiles.json``, which names the rows that each profile was taken from: DeepEP's
-low-latency kernels, EFA and NCCL's all_to_all are read back through the fabric; the normal kernels' rates between nodes
-and NCCL's all_reduce are predictions.
+(EFA, 2 x p5). Frozen configurations: ``scenarios/all_to_all.yaml`` and ``scenarios/nccl_h100_cluster.yaml``. What
+messages cost comes from ``models/comms/message_profiles.json``, which names the rows that each profile was taken from:
+DeepEP's low-latency kernels, EFA and NCCL's all_to_all are read back through the fabric; the normal kernels' rates
+between nodes and NCCL's all_reduce are predictions.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def draw(rows: list[Row], sweep: dict[tuple[int, int, str], float]) -> None:
 
     shown = (1, 2, 8, 16)
     page = sheet(2, 4, (2.55, 2.2), "All2All for experts: four algorithms, and measurements", POLICIES, headed=True,
-                 gap=(0.55, 0.75), left=0.7, bottom=0.55)  # fmt: skip
+                 gap=(0.6, 1.0), left=0.7, bottom=0.6)  # fmt: skip
     with settings():
         for axis, nodes in zip(page.axes[0], shown, strict=True):
             for number, policy in enumerate(POLICIES):
@@ -162,7 +162,7 @@ def draw(rows: list[Row], sweep: dict[tuple[int, int, str], float]) -> None:
                 axis.plot(TOKENS, times, marker=".", label=policy, **line_style(number))
             axis.set_xscale("log", base=2)
             axis.set_yscale("log")
-            axis.set_xticks(TOKENS, [f"{tokens}" for tokens in TOKENS], rotation=45)
+            axis.set_xticks(TOKENS, [f"{tokens}" for tokens in TOKENS])
             axis.set_title(f"{nodes} node{'s' if nodes > 1 else ''} of 8 H800", fontsize=9)
             axis.set_xlabel("tokens a GPU")
         page.axes[0][0].set_ylabel("dispatch and combine, us")
@@ -183,8 +183,12 @@ def _beside(axis: Any, rows: list[Row], part: str, unit: str, kinds: tuple[str, 
         at, hue = range(len(mine)), colour(4 + number)
         axis.plot(at, [row.measured for row in mine], "o", mfc="none", color=hue, markersize=7)
         axis.plot(at, [row.ours for row in mine], ".-" if len(kinds) > 1 else ".", color=hue, label=kind)
-        names = [row.what.removesuffix(kind).strip().removesuffix(" 16") for row in mine]
+        names = [row.what.removesuffix(kind).strip().removesuffix(" 16").removesuffix(" KiB") for row in mine]
         axis.set_xticks(at, names, rotation=45 if len(mine) > 4 else 0)
+        if len(mine) == 2:
+            axis.set_xlim(-0.5, 1.5)
+        elif len(mine) > 4:
+            axis.set_xlabel("message, KiB")
     axis.set_title(f"{part}: rings measured, dots ours", fontsize=8)
     axis.set_ylabel(unit)
     axis.set_ylim(0, None)

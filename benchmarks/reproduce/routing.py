@@ -11,22 +11,23 @@ import argparse
 import csv
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from benchmarks.moe_runs import ROOT, Result, load_one, run_loaded
 from benchmarks.report import table
 from sim.dispatch.views import Batch
+from sim.scenario.fabric import prepare
+from sim.scenario.load import load
 from solvers.eplb import rebalance
 from solvers.expert_plan import ExpertPlan
-from solvers.placement_gap import WholeOptimum, whole_optimum
+from solvers.placement_gap import whole_optimum
 
 NAME = "measured_routing"
 TRACES = ROOT / "scenarios" / "traces"
@@ -40,36 +41,34 @@ class Source(NamedTuple):
     label: str
     model: str
     tokens: int  # a GPU
-    routing: str
-
-    @property
-    def layers(self) -> int:
-        found = yaml.safe_load(self.routing)["layers"]
-        return len(found)
+    routing: str  # but for the layers
+    layers: tuple[int, ...]  # of the file
 
     def sets(self) -> tuple[str, ...]:
+        layers = list(self.layers)
         return (
             f"workload.0.model={self.model}", f"workload.0.tokens_per_gpu={self.tokens}",
-            f"workload.0.routing={self.routing}", f"workload.0.layers={self.layers}",
+            f"workload.0.layers={len(layers)}", f"workload.0.routing={{{self.routing}, layers: {layers}}}",
         )  # fmt: skip
 
 
-def _trace(task: str) -> str:
-    return f"{{kind: trace, file: traces/deepseek_v2_lite_{task}.csv.gz, layers: [1, 8, 16, 24]}}"
+def _trace(tokens: int, task: str) -> Source:
+    routing = f"kind: trace, file: traces/deepseek_v2_lite_{task}.csv.gz"
+    return Source(f"V2-Lite, {task}, {tokens}", "deepseek-v2-lite", tokens, routing, (1, 8, 16, 24))
 
 
-def _counts(model: str, domain: str) -> str:
+def _counts(label: str, model: str, rows: str, domain: str) -> Source:
     """Drift: a tenth of each expert's popularity is new in each step, so that the past is no oracle."""
-    file = "file: traces/olmoe_mixtral_counts.csv.gz, selection: topk, layers: [0, 7, 15], drift: 0.1"
-    return f"{{kind: counts, {file}, model: {model}, domain: {domain}}}"
+    file = "kind: counts, file: traces/olmoe_mixtral_counts.csv.gz, selection: topk, drift: 0.1"
+    return Source(label, model, 8192, f"{file}, model: {rows}, domain: {domain}", (0, 7, 15))
 
 
 SOURCES = (
-    Source("V2-Lite, intent, 256", "deepseek-v2-lite", 256, _trace("intent")),
-    Source("V2-Lite, law, 256", "deepseek-v2-lite", 256, _trace("law")),
-    Source("V2-Lite, intent, 8192", "deepseek-v2-lite", 8192, _trace("intent")),
-    Source("OLMoE, arXiv, 8192", "olmoe-1b-7b", 8192, _counts("OLMoE-1B-7B-0924", "arxiv")),
-    Source("Mixtral, GitHub, 8192", "mixtral-8x7b", 8192, _counts("Mixtral-8x7B-v0.1", "github")),
+    _trace(256, "intent"),
+    _trace(256, "law"),
+    _trace(8192, "intent"),
+    _counts("OLMoE, arXiv, 8192", "olmoe-1b-7b", "OLMoE-1B-7B-0924", "arxiv"),
+    _counts("Mixtral, GitHub, 8192", "mixtral-8x7b", "Mixtral-8x7B-v0.1", "github"),
 )
 
 
@@ -80,10 +79,7 @@ class Row:
     source: Source
     policy: str
     result: Result
-    plans: dict[tuple[int, int], tuple[Batch, ExpertPlan]] = field(default_factory=dict)  # by step and layer
-
-    def watch(self, batch: Batch, plan: ExpertPlan) -> None:
-        self.plans[batch.step, batch.layer] = (batch, plan)
+    plans: dict[tuple[int, int], tuple[Batch, ExpertPlan]]  # by step and layer
 
     @property
     def steps(self) -> int:
@@ -92,7 +88,9 @@ class Row:
     def mean(self, name: str, step: int) -> float:
         """Of a field of the step's rows; a negative ``step`` counts from the last."""
         step %= self.steps
-        return float(np.mean([getattr(row, name) for (_, at, _), row in self.result.world.steps.rows.items() if at == step]))
+        return float(
+            np.mean([getattr(row, name) for (_, at, _), row in self.result.world.steps.rows.items() if at == step])
+        )
 
     def time_us(self, step: int) -> float:
         return (self.mean("end", step) - self.mean("start", step)) / 1e6
@@ -111,72 +109,61 @@ class Row:
     def placement_mb(self) -> float:
         """Weights that moved, all steps, of a layer."""
         item = self.result.world.loaded.scenario.workload[0]
-        moved = sum(row.transfers for row in self.result.steps) / self.source.layers
+        moved = sum(row.transfers for row in self.result.steps) / len(self.source.layers)
         return moved * int(item.layer_memory().expert_bytes) / 1e6
 
     def last_plans(self) -> list[ExpertPlan]:
         return [plan for (step, _), (_, plan) in self.plans.items() if step == self.steps - 1]
 
 
-def policies() -> dict[str, str]:
-    """By the name of the variant: its dispatcher, as text for ``--set``."""
-    text = yaml.safe_load((ROOT / "scenarios" / f"{NAME}.yaml").read_text(encoding="utf-8"))
-    return {name: yaml.safe_dump(sets["dispatch.expert"], default_flow_style=True).strip().removesuffix("\n...")
-            for name, sets in text["variants"].items()}  # fmt: skip
+def variants(source: Source, *sets: str) -> dict[str, Any]:
+    """The scenario's variants for a measurement, by the name of the policy."""
+    loaded = load(ROOT / "scenarios" / f"{NAME}.yaml", (*source.sets(), *sets))
+    prepare(loaded)
+    return {one.variant: one for one in loaded}
 
 
-def run(source: Source, policy: str, *sets: str) -> Row:
-    """One run; ``policy`` is a variant of the scenario, ``sets`` win over it."""
-    expert = f"dispatch.expert={policies()[policy]}"
-    row = Row(source, policy, None)  # type: ignore[arg-type]
-    row.result = run_loaded(load_one(NAME, *source.sets(), expert, *sets, variants=False), row.watch)
-    return row
+def run(source: Source, policy: str, loaded: Any) -> Row:
+    """One run of what ``load_one`` gave, or one of the ``variants``."""
+    plans: dict[tuple[int, int], tuple[Batch, ExpertPlan]] = {}
+
+    def watch(batch: Batch, plan: ExpertPlan) -> None:
+        plans[batch.step, batch.layer] = (batch, plan)
+
+    return Row(source, policy, run_loaded(loaded, watch), plans)
 
 
-class Optima:
-    """Integer programmes solved once for each load."""
-
-    def __init__(self) -> None:
-        self._found: dict[tuple[int, ...], WholeOptimum] = {}
-
-    def of(self, plan: ExpertPlan) -> WholeOptimum:
-        load = np.bincount(plan.slot_expert, weights=plan.slot_load).astype(np.int64)
-        key = tuple(sorted(load.tolist()))
-        if key not in self._found:
-            self._found[key] = whole_optimum(load, plan.ranks, BRANCHES)
-        return self._found[key]
-
-    def gap(self, row: Row) -> float:
-        """The busiest GPU's copies over the bound of whole experts, less one: mean over the last step's layers."""
-        return float(np.mean([plan.load.max() / self.of(plan).bound - 1 for plan in row.last_plans()]))
-
-    def reached(self, row: Row) -> float:
-        """The best placement of whole experts that was found for these copies: max/mean over the GPUs."""
-        return float(np.mean([self.of(plan).load / plan.load.mean() for plan in row.last_plans()]))
+def best_whole(row: Row) -> NDArray[np.float64]:
+    """[layers] copies of the busiest GPU in the best placement of whole experts found for the last step's copies."""
+    loads = [np.bincount(plan.slot_expert, weights=plan.slot_load).astype(np.int64) for plan in row.last_plans()]
+    return np.array([whole_optimum(load, GPUS, BRANCHES).load for load in loads], dtype=np.float64)
 
 
 def table_part(quick: bool) -> list[Row]:
     print("## One layer on 8 H200 under each dispatcher, routing as measured\n")
     print("Means over the layers, first and last of 4 steps. `less plan`: the last step without the planner's time.")
-    print("`moved`: tokens and weights of the last step; `weights`: those of all 4 steps; both a layer. `gap`: the last")
-    print("step's busiest GPU over the bound of placements of whole experts (HiGHS, below 0: split or dropped copies).\n")
-    optima = Optima()
-    rows = [run(source, policy) for source in (SOURCES[:1] if quick else SOURCES) for policy in policies()]
-    lines = []
+    print(
+        "`moved`: tokens and weights of the last step; `weights`: those of all 4 steps; both a layer. `gap`: the last"
+    )
+    print("step's busiest GPU over that of the best placement of whole experts, without replicas, for the measured")
+    print("choices (integer programme, HiGHS); below 0 where copies are split, dropped or go elsewhere.\n")
+    sources = SOURCES[:1] if quick else SOURCES
+    rows = [run(source, policy, one) for source in sources for policy, one in variants(source).items()]
+    lines, best = [], {row.source: best_whole(row) for row in rows if row.policy == "static"}
     for row in rows:
+        busiest = np.array([plan.load.max() for plan in row.last_plans()])
+        gap = np.mean(busiest / best[row.source]) - 1
         last, plan = row.time_us(-1), row.mean("planner", -1) / 1e6
         shares = [f"{row.share(name):.1%}" if row.share(name) else "" for name in ("dropped", "rerouted", "added")]
         lines.append(
             (row.source.label, row.policy, f"{row.mean('max_over_mean', 0):.3f}", f"{row.mean('max_over_mean', -1):.3f}",
              f"{row.time_us(0):.0f}", f"{last:.0f}", f"{last - plan:.0f}", f"{row.mean('bytes', -1) / 1e6:.0f}",
-             f"{row.placement_mb:.0f}", f"{row.result.peak / 2**30:.2f}", *shares, f"{optima.gap(row):+.1%}")
+             f"{row.placement_mb:.0f}", f"{row.result.peak / 2**30:.2f}", *shares, f"{gap:+.1%}")
         )  # fmt: skip
     table(
         "measurement, tokens a GPU | dispatcher | max/mean, first | last | layer us, first | last | less plan | moved MB | "
         "weights MB | peak GiB | dropped | rerouted | added | gap", lines,
     )  # fmt: skip
-    best = {row.source.label: optima.reached(row) for row in rows if row.policy == "static"}
-    print("Whole experts at best, without replicas: " + "; ".join(f"{at} {value:.3f}" for at, value in best.items()) + "\n")
     return rows
 
 
@@ -184,8 +171,7 @@ def history_part(quick: bool) -> None:
     print("## Balancers with a memory: max/mean of layer 8 over many steps\n")
     print("V2-Lite, intent, 256 tokens a GPU; the trace repeats every 4 steps. u: step of loss-free's bias.\n")
     steps = (1, 5, 21, 101) if quick else (1, 5, 21, 101, 401, 1001)
-    routing = _trace("intent").replace("[1, 8, 16, 24]", "[8]")
-    source = SOURCES[0]._replace(routing=routing)
+    source = SOURCES[0]._replace(layers=(8,))
     lines = []
     for name, expert in (
         ("static", "static"),
@@ -194,7 +180,8 @@ def history_part(quick: bool) -> None:
         ("bip, T = 4", "bip"),
         ("eplb, every 100 steps", "{kind: eplb, interval: 100}"),
     ):
-        row = run(source, "static", f"dispatch.expert={expert}", f"workload.0.steps={steps[-1]}")
+        sets = (*source.sets(), f"dispatch.expert={expert}", f"workload.0.steps={steps[-1]}")
+        row = run(source, name, load_one(NAME, *sets, variants=False))
         lines.append((name, *(f"{row.mean('max_over_mean', step - 1):.3f}" for step in steps)))
     table(" | ".join(["dispatcher", *(f"step {step}" for step in steps)]), lines)
 
@@ -224,7 +211,8 @@ def shift_part(quick: bool) -> None:
     for used, seen in counts.items():
         native = np.mean([load.reshape(GPUS, -1).sum(axis=1).max() / load.sum() * GPUS for load in seen])
         cells = [
-            f"{np.mean([placed(a, b, 1) for a, b in zip(expected, seen, strict=True)]):.3f}" for expected in counts.values()
+            f"{np.mean([placed(a, b, 1) for a, b in zip(expected, seen, strict=True)]):.3f}"
+            for expected in counts.values()
         ]
         lines.append((used, f"{native:.3f}", *cells))
     table(" | ".join(["used on", "native", *(f"placed for {task}" for task in counts)]), lines)
@@ -245,7 +233,9 @@ def draw(rows: Sequence[Row]) -> None:
             plain = next(row for row in mine if row.policy == "static").time_us(0)
             above, below = page.axes[0][column], page.axes[1][column]
             hue = [colour(0), colour(1)]
-            above.plot(at, [row.mean("max_over_mean", 0) for row in mine], "o", mfc="none", color=hue[0], label=labels[0])
+            above.plot(
+                at, [row.mean("max_over_mean", 0) for row in mine], "o", mfc="none", color=hue[0], label=labels[0]
+            )
             above.plot(at, [row.mean("max_over_mean", -1) for row in mine], "o", ms=4, color=hue[0], label=labels[1])
             free = [(row.time_us(-1) - row.mean("planner", -1) / 1e6) / plain for row in mine]
             below.axhline(1.0, color="#999999", lw=0.8)

@@ -28,7 +28,7 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # MB that a GPU sends in all
 PROFILES = {"efa_size_only": "bandwidth by size alone", "efa": "and the measured loss across rails"}
 POLICIES = ("direct", "bilevel")
 PUBLISHED = 2.5
-TOKENS = tuple(512 * 2**power for power in range(9))  # of a layer on a GPU; 1536 bytes each
+TOKENS = (512, 1024, 2048, 4096, 8192, 16_384)  # of a layer on a GPU; 1536 bytes each
 SCENARIO = ROOT / "scenarios" / "smile.yaml"
 GPUS, NIC_SHARE = 8, 6.25e9  # of a node; bytes/s of NIC that a GPU has
 

@@ -371,7 +371,7 @@ def predict(table: Mapping[str, NDArray[Any]], fitted: Body) -> Prediction:
             extrapolated[row] = model.outside(number, *one, str(dtype[row]))
     for row in np.flatnonzero(table["phase"] == MIXED):
         chunk, past, decodes, kv_decode = (int(table[name][row]) for name in MIXED_COLUMNS)
-        heads, kv_heads = int(table["num_heads"][row]), int(table["num_key_value_heads"][row])
-        answer = model.mixed(chunk, past, decodes, kv_decode, heads, kv_heads, int(dim[row]), str(dtype[row]))
+        pair = (int(table["num_heads"][row]), int(table["num_key_value_heads"][row]))
+        answer = model.mixed(chunk, past, decodes, kv_decode, *pair, int(dim[row]), str(dtype[row]))
         us[row], extrapolated[row] = answer
     return Prediction(us, extrapolated)

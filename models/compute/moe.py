@@ -82,7 +82,7 @@ def _law(law: Any, hidden: Any, inner: Any, rows: Any, stats: Any) -> Any:
     return floor + high + traffic / bandwidth + per_expert * active / sms
 
 
-@njit("f8(f8[::1], f8[:,:,:,::1], f8[::1], f8[::1], f8[::1], f8[::1], f8, f8, f8, f8[::1])")
+@njit("f8(f8[::1], f8[:,:,:,::1], f8[::1], f8[::1], f8[::1], f8[::1], f8, f8, f8, f8[::1])", inline=True)
 def grouped_of_stats(
     law: Any,
     table: Any,
@@ -107,7 +107,7 @@ def grouped_of_stats(
     return _law(law, hidden, inner, rows, stats) * math.exp(rest)
 
 
-@njit("void(i8[::1], f8[::1])", internal=True)
+@njit("void(i8[::1], f8[::1])", inline=True)
 def _count(tokens: Any, stats: Any) -> None:
     """Adds to ``stats`` what the law needs of the tokens per expert."""
     active, here, by_16, by_64, by_128 = 0, 0, 0, 0, 0
@@ -143,6 +143,27 @@ def grouped_us(
     if stats[1] == 0:
         return 0.0
     return grouped_of_stats(law, table, by_each, by_active, by_hidden, by_inner, hidden, inner, stats[1], stats)
+
+
+@njit("void(f8[::1], f8[:,:,:,::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[:,::1], f8[::1])")
+def grouped_rows(
+    law: Any,
+    table: Any,
+    by_each: Any,
+    by_active: Any,
+    by_hidden: Any,
+    by_inner: Any,
+    hidden: Any,
+    inner: Any,
+    rows: Any,
+    stats: Any,
+    out: Any,
+) -> None:
+    """``grouped_of_stats`` for every row, into ``out``."""
+    for i in range(len(out)):
+        out[i] = grouped_of_stats(
+            law, table, by_each, by_active, by_hidden, by_inner, hidden[i], inner[i], rows[i], stats[i]
+        )
 
 
 @njit("void(f8[::1], f8[::1], f8[::1], f8[::1], f8[:,::1], f8[::1])")
@@ -279,14 +300,7 @@ class GroupedModel:
     def rows(self, name: tuple[str, str], shapes: Shapes) -> NDArray[np.float64]:
         """``grouped_us`` for every row of a measured table."""
         out = np.empty(len(shapes.hidden))
-        for i in range(len(out)):
-            out[i] = grouped_of_stats(
-                *self.laws[name],
-                shapes.hidden[i],
-                shapes.inner[i],
-                shapes.rows[i],
-                np.ascontiguousarray(shapes.stats[i]),
-            )
+        grouped_rows(*self.laws[name], *(np.ascontiguousarray(values, np.float64) for values in shapes), out)
         return out
 
 

@@ -20,6 +20,7 @@ _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 _UNIT = 2.0**-53
 _TRIES = 24  # rejected draws before the way through all that are left
+_AHEAD = 64  # words drawn in one go
 _LEAST = np.float32(1e-30)  # score of an expert in a group that is not kept
 
 
@@ -41,6 +42,16 @@ def _among(weights: Any, free: Any, uniform: Any) -> Any:
     return last
 
 
+@njit("void(uint64, uint32[::1], uint64[::1], uint64[::1])", internal=True)
+def _ahead(state: Any, threshold: Any, either: Any, drawn: Any) -> None:
+    """The experts of the next words after ``state``, made in one go so that no branch waits for them."""
+    experts = np.uint64(len(threshold))
+    for number in range(len(drawn)):
+        word = mix(state + np.uint64(number + 1) * _STEP)
+        cell = ((word >> _HALF) * experts) >> _HALF
+        drawn[number] = either[cell + cell + np.uint64((word & _LOW) > np.uint64(threshold[cell]))]
+
+
 @njit("int32[:, ::1](float64[::1], int64, int64, uint64, int64, int64)")
 def draw_in_groups(weights: Any, tokens: Any, top_k: Any, seed: Any, groups: Any, limit: Any) -> Any:
     """[tokens, top_k] distinct experts of at most ``limit`` of ``groups`` equal groups, drawn by ``weights`` [N].
@@ -48,13 +59,18 @@ def draw_in_groups(weights: Any, tokens: Any, top_k: Any, seed: Any, groups: Any
     All weights are above 0; groups divide N; limit * N / groups is at least top_k.
     """
     threshold, other = alias(weights)
-    experts = np.uint64(len(weights))
-    size = len(weights) // groups
+    either = np.empty(2 * len(weights), dtype=np.uint64)  # of each cell: its own expert, the other
+    for cell in range(len(weights)):
+        either[2 * cell] = cell
+        either[2 * cell + 1] = other[cell]
     result = np.empty((tokens, top_k), dtype=np.int32)
-    group_of = np.arange(len(weights)) // size
+    group_of = np.arange(len(weights)) // (len(weights) // groups)
     taken = np.full(len(weights), -1, dtype=np.int64)  # the last token that has each expert
     met = np.full(groups, -1, dtype=np.int64)  # the last token that has an expert of each group
     state = mix(seed)
+    drawn = np.empty(_AHEAD, dtype=np.uint64)
+    _ahead(state, threshold, either, drawn)
+    used = 0  # words after ``state`` that are used up
     for token in range(tokens):
         row = result[token]
         seen = 0
@@ -62,20 +78,24 @@ def draw_in_groups(weights: Any, tokens: Any, top_k: Any, seed: Any, groups: Any
             chosen = np.int64(-1)
             full = seen == limit  # no further group
             for _ in range(_TRIES):
-                state += _STEP
-                word = mix(state)
-                cell = ((word >> _HALF) * experts) >> _HALF
-                expert = np.uint64(cell if (word & _LOW) <= np.uint64(threshold[cell]) else other[cell])
+                if used == _AHEAD:
+                    state += np.uint64(used) * _STEP
+                    _ahead(state, threshold, either, drawn)
+                    used = 0
+                expert = drawn[used]
+                used += 1
                 if (taken[expert] != token) & ((not full) | (met[np.uint64(group_of[expert])] == token)):
                     chosen = np.int64(expert)
                     break
             if chosen < 0:
-                state += _STEP
                 free = taken != token
                 if full:
                     for expert in range(len(weights)):
                         free[expert] &= met[group_of[expert]] == token
+                state += np.uint64(used + 1) * _STEP
+                used = 0
                 chosen = _among(weights, free, (mix(state) >> np.uint64(11)) * _UNIT)
+                _ahead(state, threshold, either, drawn)
             row[slot] = chosen
             taken[chosen] = token
             group = group_of[chosen]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import chain, repeat
 from math import inf
 from struct import Struct
 from typing import TYPE_CHECKING, Any
@@ -243,7 +243,7 @@ class FluidNetwork:
         count = self._counts[_TELLS]
         if count == 0:
             return time, []
-        return time, [Tell(DELIVERED, stream) for stream in self._tell[:count].tolist()]
+        return time, list(map(Tell, repeat(DELIVERED), self._tell[:count].tolist()))
 
     def finished(self) -> list[Done]:
         count = self._counts[_DONE]

@@ -67,7 +67,7 @@ class Dirichlet(_Drifting):
     concentration: float = key(says="concentration; large is even, small is skewed", gt=0, le=1e6)
 
 
-class Counts(Section):
+class Counts(_Drifting):
     """Popularity from measured counts of tokens per expert."""
 
     kind: Literal["counts"] = "counts"

@@ -26,8 +26,9 @@ def source_of(item: moe.Moe, ranks: int, beside: Callable[[str], Path], key: int
     if isinstance(spec, moe.Counts):
         file = beside(spec.file)
         return measured.Counts.read(
-            file, experts, top_k, spec.layers, model=spec.model, selection=spec.selection, domain=spec.domain
-        )
+            file, experts, top_k, spec.layers, model=spec.model, selection=spec.selection, domain=spec.domain,
+            drift=spec.drift, key=key,
+        )  # fmt: skip
     if isinstance(spec, moe.Trace):
         return measured.Trace.read(beside(spec.file), experts, top_k, spec.layers)
     return formulas.Balanced(experts, top_k)

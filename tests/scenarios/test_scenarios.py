@@ -251,6 +251,34 @@ def rail(runs: Runs) -> None:
     assert len(between(runs["rail_only"], "leaf", "spine")) == 0
 
 
+def all_to_all(runs: Runs) -> None:
+    sent = {name: between(run, "nic", "switch")["bytes"].sum() for name, run in runs.items()}
+    assert sent["direct"] > 3 * sent["hierarchical_dedup"]  # a token crosses once, not with each of its experts
+    time = {name: run.frame("moe_steps")["time_us"].mean() for name, run in runs.items()}
+    assert min(time, key=time.__getitem__) == "hierarchical_dedup"
+    assert max(time, key=time.__getitem__) == "bilevel"
+
+
+def smile(runs: Runs) -> None:
+    assert took(runs["flat_1mb"]) > 1.4 * took(runs["bilevel_1mb"])
+    assert took(runs["flat_256mb"]) < took(runs["bilevel_256mb"])
+    flat, two = (runs[f"{name}_1mb"].frame("flows")["bytes"] for name in ("flat", "bilevel"))
+    assert len(flat) == 64 * 63
+    assert len(two) == 64 * (7 + 7)
+    one, smile = (runs[name].frame("moe_steps")["time_us"].mean() for name in ("switch", "smile"))
+    assert smile == pytest.approx(one, rel=0.15)  # messages of 190 kB are large enough
+
+
+def llep(runs: Runs) -> None:
+    plain, moved = (runs[name].frame("moe_steps").iloc[0] for name in ("ep", "llep"))
+    assert plain["time_us"] / moved["time_us"] == pytest.approx(6.11, rel=0.15)
+    assert plain["max_over_mean"] == pytest.approx(7.645, abs=0.001)
+    assert moved["max_over_mean"] == pytest.approx(1, abs=0.001)
+    assert moved["weight_transfers"] == 7
+    assert plain["peak_memory_bytes"] > 4 * moved["peak_memory_bytes"]
+    assert runs["llep"].frame("gpus")["tokens"].nunique() == 1
+
+
 class Entry(NamedTuple):
     """What makes a scenario small, and what it must show."""
 
@@ -259,6 +287,8 @@ class Entry(NamedTuple):
 
 
 ENTRIES: dict[str, Entry] = {
+    "all_to_all": Entry(("fabric.topology.nodes=2", "workload.0.tokens_per_gpu=512"), all_to_all),
+    "smile": Entry(("fabric.topology.nodes=8",), smile),
     "leaf_spine": Entry(("fabric.topology.leaves=4", "workload.0.size=2MB"), leaf_spine),
     "fat_tree": Entry(("workload.0.size=400KB",), fat_tree),
     "oversubscribed": Entry((), oversubscribed),
@@ -279,6 +309,7 @@ ENTRIES: dict[str, Entry] = {
     "gpu_cluster": Entry(("workload.0.size=4MB",), gpu_cluster),
     "nvl72": Entry((), nvl72),
     "rail": Entry((), rail),
+    "llep": Entry((), llep),
     "nccl_h100_cluster": Entry(("fabric.topology.nodes=2", "workload.0.size=1GiB"), nccl_h100_cluster),
 }
 
@@ -341,7 +372,8 @@ def times(run: Results) -> tuple[float, ...]:
 def test_no_policy_is_inert(results: Callable[[str], Runs], tmp_path: Path) -> None:
     """Every policy of every level gives other flow times than all others in one shipped scenario."""
     found: dict[str, dict[str, tuple[float, ...]]] = {level: {} for level in LEVELS}
-    for level, name in (("packet", "fat_tree"), ("collective", "collectives")):
+    sources = (("packet", "fat_tree"), *(("collective", n) for n in ("collectives", "all_to_all", "nccl_h100_cluster")))
+    for level, name in sources:
         for one in results(name).values():
             found[level].setdefault(one.manifest["policies"][level]["kind"], times(one))
     for path in Registry().names("path"):
@@ -349,6 +381,21 @@ def test_no_policy_is_inert(results: Callable[[str], Runs], tmp_path: Path) -> N
         words = ["--no-plots", "--set", f"dispatch.path={path}", "--set", "fabric.topology.dims=[4, 4]"]
         assert run("torus", out, *words)[0] == 0
         found["path"][path] = times(load(out).runs()["permutation"])
+    model = "{hidden: 512, expert_inner: 512, experts: 32, top_k: 1}"
+    for expert in Registry().names("expert"):
+        out = tmp_path / expert
+        given = {
+            "variants": "{}",
+            "dispatch.expert": expert,
+            "fabric.topology.nodes": 2,
+            "fabric.topology.gpus_per_node": 4,
+            "workload.0.model": model,
+            "workload.0.steps": 3,
+            "workload.0.tokens_per_gpu": 512,
+            "workload.0.routing": "{kind: zipf, exponent: 1.0}",
+        }
+        assert run("llep", out, "--no-plots", *(w for k, v in given.items() for w in ("--set", f"{k}={v}")))[0] == 0
+        found["expert"][expert] = times(load(out))
     for level in LEVELS:
         assert set(found[level]) == set(Registry().names(level))
         assert len(set(found[level].values())) == len(found[level]), level

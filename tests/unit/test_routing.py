@@ -11,9 +11,12 @@ import pytest
 from models.errors import InputError
 from models.routing.draws import draw, drawn_scores, inclusion, weights_for
 from models.routing.formulas import Balanced, Hot, hot_from_text
+from models.routing.groups import draw_in_groups
 from models.routing.measured import Counts, Trace
 from models.routing.popularity import Dirichlet, LogNormal, Popularity, Zipf
 from models.routing.source import Source
+from sim.scenario.moe import Moe
+from sim.scenario.moe_sources import source_of
 
 TRACES = Path(__file__).parents[2] / "scenarios" / "traces"
 SOURCES = ("balanced", "hot", "zipf", "log_normal", "dirichlet", "counts", "trace")
@@ -136,6 +139,45 @@ def test_weights_for_measured_shares() -> None:
     assert np.abs(inclusion(weights_for(wanted, 3), 3) - 3 * wanted).max() < 1e-4
     even = inclusion(wanted, 3) / 3
     assert even[0] < 0.29  # what drawing by the shares themselves would give
+
+
+@pytest.mark.parametrize("sigma", [0.0, 1.5])
+def test_group_limited_choices(sigma: float) -> None:
+    """Of 8 groups a token uses 4 at most, those with the best single expert; drawn and by scores alike."""
+    source = LogNormal(64, 8, 3, sigma, groups=(8, 4))
+    ask = tokens(6000)
+    choices = source.choices(ask, 0, 0, rng())
+    assert distinct(choices)
+    used = np.array([len(set(row)) for row in (choices // 8).tolist()])
+    assert used.max() == 4
+    assert used.mean() > 3.5
+    scores = source.scores(ask, 0, 0, rng(2))
+    assert np.allclose(scores.sum(axis=1), 1, atol=1e-4)
+    best = np.argsort(-scores, axis=1)[:, :8]
+    assert max(len(set(row)) for row in (best // 8).tolist()) == 4
+    assert np.abs(shares(best, 64) - shares(choices, 64)).max() < 0.006
+
+
+def test_groups_by_hand() -> None:
+    """Two groups of two, one kept: the first draw decides the group, the second is the other expert of it."""
+    weights = np.array([4.0, 2.0, 1.0, 1.0])
+    choices = draw_in_groups(weights, 100_000, 2, np.uint64(9), 2, 1)
+    assert ((choices[:, 0] ^ 1) == choices[:, 1]).all()
+    assert np.abs(shares(choices[:, :1], 4) - weights / 8).max() < 0.006
+    rare = draw_in_groups(np.array([1.0, 1e-9, 1e-9, 1e-9]), 1000, 2, np.uint64(9), 2, 1)
+    assert (np.sort(rare, axis=1) == [0, 1]).all()
+
+
+@pytest.mark.parametrize("groups", [(3, 1), (8, 0), (8, 9), (8, 1)])
+def test_impossible_groups(groups: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match="groups"):
+        LogNormal(64, 9, 3, 0.0, groups=groups)
+
+
+def test_the_groups_are_the_models() -> None:
+    item = Moe.model_validate({"model": "deepseek-v3", "tokens_per_gpu": 8, "routing": {"kind": "zipf", "exponent": 0}})
+    choices = source_of(item, 8, Path, 1).choices(tokens(500), 0, 0, rng())
+    assert max(len(set(row)) for row in (choices // 32).tolist()) == 4
 
 
 @pytest.mark.parametrize("make", [Zipf, LogNormal, Dirichlet])
