@@ -21,7 +21,7 @@ BYTES = {"bf16": 2, "fp8": 1}
 GEMM_DTYPE = {"bf16": "bfloat16", "fp8": "fp8"}
 SCALE_BLOCK = 128  # fp8 tokens carry a 4-byte scale for each block of so many elements (DeepEP)
 
-# Passes over rows of the hidden (D) or inner (H) dimension that plain PyTorch code makes, read or write. Receiver: gather
+# Passes over rows of the hidden (D) or inner (H) dimension that plain PyTorch makes, read or write. Receiver: gather
 # by expert, scatter (2 x read, write). Activation: split, clamp, sigmoid, two products. Sender and return: at least 5
 # (gather, un-sort, weighted sum); 16 makes LLEP's 26 published speed-ups fit best, of which half could be fp32 sums.
 SEND_PASSES, RECEIVE_PASSES, RETURN_PASSES, ACTIVATION_PASSES = 6, 4, 10, 10

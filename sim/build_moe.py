@@ -29,7 +29,7 @@ from sim.rng import Streams
 from sim.scenario.load import Choice, Loaded
 from sim.scenario.moe import GpuChange, Moe, ranks_of
 from sim.scenario.moe_sources import source_of
-from solvers.expert_plan import ExpertPlan, Traffic, expert_counts, native_ranks, traffic
+from solvers.expert_plan import ExpertPlan, Traffic, native_ranks, traffic
 
 _COUNTS_EXCHANGES = 2  # small collectives that tell every rank the others' counts: their sum, and who has how many
 
@@ -94,8 +94,8 @@ class MoeWiring:
         source = source_of(item, len(groups[0]) // job.shards, self._loaded.beside, key)
         self._sources.append(source)
         deciders = [
-            _Decider(self, job, arch, source, layout_of(self._topology, hosts[:: job.shards]), profile, f"{index}/{group}")
-            for group, hosts in enumerate(groups)
+            _Decider(self, job, arch, source, layout, profile, f"{index}/{group}")
+            for group, layout in enumerate(layout_of(self._topology, hosts[:: job.shards]) for hosts in groups)
         ]
         work = MoeWorkload(
             self._clock, self._flows, self._gpus, self.steps, job, groups, deciders, name=f"workload.{index}", tag=index
@@ -162,7 +162,8 @@ class _Decider:
         policy, params = self.wiring.choice("expert")
         view = ExpertView(
             ranks=ranks, node=self.layout.node, experts=self.arch.experts, top_k=self.arch.top_k,
-            groups=self.arch.expert_groups, native=self.native, rng=self.wiring.generator(f"dispatch/expert/{self.name}"),
+            groups=self.arch.expert_groups, native=self.native,
+            rng=self.wiring.generator(f"dispatch/expert/{self.name}"),
         )  # fmt: skip
         self.kind = policy.name
         self.policy: Any = policy.module.Policy(params, view)

@@ -16,7 +16,7 @@ from sim.dispatch.views import PathView
 from sim.network.protocol import DELIVERED, ENDED, INFINITY, Done, Network, Stream, Tell
 
 Callback = Callable[[], None]
-_KEPT = 100_000  # names of paths
+Path = tuple[int, ...]
 
 
 class _Open:
@@ -58,15 +58,16 @@ class Flows:
         self._ended: list[Done] = []  # ended, but not yet booked
         names = topology.node_name
         self._from = [names[node] for node in topology.link_src.tolist()]  # parts of paths' names, by link
-        self._names: dict[tuple[int, ...], str] = {}  # of paths
         self._to = [f">{names[node]}" for node in topology.link_dst.tolist()]
         self.rejected: dict[str, int] = {}  # reason -> flows
         self.flow: list[Flow] = []
         self.overhead: list[int] = []  # bytes of link time beyond the payload that are in the flow's bytes
         self.delivered: list[int] = []  # ps, -1 if not
         self.end: list[int] = []
-        self.ideal: list[int] = []
-        self.path: list[str | None] = []
+        self._ideal: list[int] = []
+        self._path: list[str | None] = []
+        self._lone: list[int] = []  # flows on one path that are not described yet
+        self._way: list[Path] = []  # and their paths
         self.retransmitted: list[int] = []
         self.reordered: list[int] = []
         self.status: list[str] = []
@@ -128,8 +129,8 @@ class Flows:
         self.overhead += overheads
         self.delivered += unknown
         self.end += unknown
-        self.ideal += unknown
-        self.path += [None] * len(flows)
+        self._ideal += unknown
+        self._path += [None] * len(flows)
         self.retransmitted += [0] * len(flows)
         self.reordered += [0] * len(flows)
         self.status += ["unfinished"] * len(flows)
@@ -160,19 +161,22 @@ class Flows:
             if not self._reaches(flow, pieces):
                 self._reject(flow, "unreachable")
                 continue
-            opened = self._open[flow.id]
+            ident, src, dst, _, _ = flow
+            opened = self._open[ident]
             opened.pieces = pieces
             opened.left = opened.unacked = opened.ends_left = count = len(pieces)
-            opened.first = self._next_stream
+            opened.first = first = self._next_stream
             self._next_stream += count
-            self._describe(flow, pieces)
+            if count == 1 and pieces[0].path is not None:
+                self._lone.append(ident)
+                self._way.append(pieces[0].path)
+            else:
+                self._describe(flow, pieces)
             self._view.added(pieces)
             weight = opened.weight / count
             waits, ends = opened.on_delivered is not None, acks and opened.on_end is not None
-            for number, (size, path) in enumerate(pieces, opened.first):
-                stream = Stream(
-                    number, flow.src, flow.dst, size, path, weight, None, waits, asks and path is not None, ends
-                )
+            for number, (size, path) in enumerate(pieces, first):
+                stream = Stream(number, src, dst, size, path, weight, None, waits, asks and path is not None, ends)
                 self._of_stream[number] = opened
                 if jitter:
                     self._start_after(int(self._rng.integers(jitter + 1)), stream, opened)
@@ -202,32 +206,45 @@ class Flows:
         self.rejected[reason] = self.rejected.get(reason, 0) + 1
         del self._open[flow.id]
 
-    def _describe(self, flow: Flow, pieces: list[Piece]) -> None:
+    def _describe(self, flow: Flow, pieces: Sequence[Piece]) -> None:
         """The path column and the unloaded time, under the tables of this moment."""
         routes = self._view.routes
         if len(pieces) == 1:
-            path = pieces[0].path
-            if path is None:
-                self.path[flow.id] = f"spray:{routes.count(flow.src, flow.dst)}"
-                self.ideal[flow.id] = self._unloaded.spread(routes, flow.src, flow.dst, flow.bytes)
-            else:
-                self.path[flow.id] = self._name(path)
-                self.ideal[flow.id] = self._unloaded.over_path(flow.bytes, path)
+            self._path[flow.id] = f"spray:{routes.count(flow.src, flow.dst)}"
+            self._ideal[flow.id] = self._unloaded.spread(routes, flow.src, flow.dst, flow.bytes)
             return
         paths = [piece.path for piece in pieces if piece.path is not None]
-        self.path[flow.id] = " ".join(self._name(path) for path in paths)
+        self._path[flow.id] = " ".join(self._name(path) for path in paths)
         nic = int(self._topology.host_rate[flow.src])
         # pieces share at most what the pair's equal-cost paths carry; each path alone is a lower bound of that
         rate = min(nic, max(routes.max_flow(flow.src, flow.dst), 1))
-        self.ideal[flow.id] = self._unloaded.over_pieces([piece.bytes for piece in pieces], paths, rate)
+        self._ideal[flow.id] = self._unloaded.over_pieces([piece.bytes for piece in pieces], paths, rate)
 
-    def _name(self, path: tuple[int, ...]) -> str:
-        known = self._names.get(path)
-        if known is None:
-            if len(self._names) >= _KEPT:
-                self._names.clear()
-            known = self._names[path] = self._from[path[0]] + "".join([self._to[link] for link in path])
-        return known
+    def _describe_lone(self) -> None:
+        """The same for flows on one path, which need no tables: all at once, when somebody asks."""
+        names: dict[Path, str] = {}
+        for ident, path in zip(self._lone, self._way, strict=True):
+            name = names.get(path)
+            if name is None:
+                name = names[path] = self._name(path)
+            self._path[ident] = name
+            self._ideal[ident] = self._unloaded.over_path(self.flow[ident].bytes, path)
+        self._lone, self._way = [], []
+
+    def _name(self, path: Path) -> str:
+        return self._from[path[0]] + "".join([self._to[link] for link in path])
+
+    @property
+    def path(self) -> list[str | None]:
+        """Names of the nodes on the way, or of several ways; None of a flow that was not sent."""
+        self._describe_lone()
+        return self._path
+
+    @property
+    def ideal(self) -> list[int]:
+        """ps with the fabric to itself, -1 of a flow that was not sent."""
+        self._describe_lone()
+        return self._ideal
 
     # -- what the network says
 
@@ -254,7 +271,7 @@ class Flows:
                 assert path is not None
                 self._move(opened, number, self._policy.on_timeout(opened.flow, path, self._rng))
 
-    def _move(self, opened: _Open, number: int, path: tuple[int, ...] | None) -> None:
+    def _move(self, opened: _Open, number: int, path: Path | None) -> None:
         piece = opened.pieces[number]
         if path != piece.path:
             self._view.removed([piece])

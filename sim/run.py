@@ -17,7 +17,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from simpy.events import Event
 
 from sim.build import World, build
@@ -161,7 +160,8 @@ def _notes(world: World) -> list[str]:
     if world.loaded.scenario.packets or policy.module.pick is None:
         return notes
     engine = world.loaded.scenario.engine
-    return [*notes, f"the engine {engine} has no packets: {policy.name} stands for an even spread over all equal-cost paths"]
+    spread = f"{policy.name} stands for an even spread over all equal-cost paths"
+    return [*notes, f"the engine {engine} has no packets: {spread}"]
 
 
 @contextmanager

@@ -40,10 +40,11 @@ SHIPPED = {
 }
 
 # Free numbers of the law: floor us; weights, tensor, rows (hidden) as shares of the peaks; power; share of padding;
-# us per expert and multiprocessor; rows (inner), local rows as shares of the peak bandwidth.
-_START = (20.0, 0.85, 0.5, 1.0, 3.0, 0.5, 1.0, 3.0, 3.0)
-_LOW = (2.0, 0.2, 0.02, 0.05, 1.0, 0.01, 0.01, 0.05, 0.05)
-_HIGH = (200.0, 1.1, 1.1, 100.0, 12.0, 1.0, 60.0, 100.0, 100.0)
+# us per expert and multiprocessor; rows (inner), local rows as shares of the peak bandwidth; cache that an expert's
+# rows have to themselves, bytes; more tensor time beyond it.
+_START = (20.0, 0.85, 0.5, 1.0, 3.0, 0.5, 1.0, 3.0, 3.0, 4e7, 0.2)
+_LOW = (2.0, 0.2, 0.02, 0.05, 2.0, 0.01, 0.01, 0.05, 0.05, 4e6, 0.001)
+_HIGH = (200.0, 1.1, 1.1, 100.0, 12.0, 1.0, 60.0, 100.0, 100.0, 4e8, 3.0)
 # The general table: log2 of tokens per active expert, active experts, hidden, inner.
 _GENERAL_AXES = (
     [2**i for i in range(15)],

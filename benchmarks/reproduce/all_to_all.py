@@ -3,8 +3,8 @@
 Sources: DeepEP README dd758caf (H800), nccl-tests of xxrjun/nccl-tests-cluster 455de4f8 (10 x 8 H100), UCCL da914a20
 (EFA, 2 x p5). Frozen configurations: ``scenarios/all_to_all.yaml`` and ``scenarios/nccl_h100_cluster.yaml``. What
 messages cost comes from ``models/comms/message_profiles.json``, which names the rows that each profile was taken from:
-DeepEP's low-latency kernels, EFA and NCCL's all_to_all are read back through the fabric; the normal kernels' rates
-between nodes and NCCL's all_reduce are predictions.
+DeepEP's low-latency kernels, EFA and NCCL's all_to_all are read back through the fabric; the normal kernels' EP8 and
+EP16 rows helped to set their rate inside a node; their EP32 and EP64 rows and NCCL's all_reduce are predictions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""DeepSeek's EPLB before and after, per GPU and per link: ``python benchmarks/reproduce/eplb.py [--quick] [--only PART]``.
+"""DeepSeek's EPLB per GPU and per link: ``python benchmarks/reproduce/eplb.py [--quick] [--only PART]``.
 
 Sources: the example of deepseek-ai/EPLB's README (placement and loads, held exactly); TensorRT-LLM's tech blog 4
 (DeepSeek-R1 on 32 GB200, 256 tokens a GPU, machine translation) for the imbalance before and after. Their traffic is
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from models.architectures import architecture
 from models.routing.popularity import LogNormal
 from sim.dispatch.registry import Registry
 from sim.dispatch.views import Batch, ExpertView
+from sim.processes.moe import Step
 from solvers.eplb import rebalance
 from solvers.expert_plan import ExpertPlan, native_ranks
 
@@ -46,7 +46,9 @@ SIGMA = 1.13  # as in the scenario
 GPUS, NODES, TOKENS = 32, 4, 256
 PHASES = {"prefill": (4096, "hierarchical_dedup"), "decode": (256, "low_latency")}
 MODES = ("hierarchical", "global")
-KINDS = ("scale-up in", "NIC in", "leaf to spine")
+KINDS = {"scale-up in": ("nvswitch", "host"), "NIC in": ("nic", "host"), "leaf to spine": ("leaf", "spine")}
+LAYERS = 2  # of the scenario
+Links = dict[str, NDArray[np.float64]]
 
 
 def readme_part(quick: bool) -> None:
@@ -108,10 +110,9 @@ def balance(layers: int) -> dict[str, list[float]]:
 
 def balance_part(quick: bool) -> None:
     print("## Balance of 32 GPUs: TensorRT-LLM's measurement beside ours\n")
-    print(
-        "Theirs: DeepSeek-R1, machine translation. Ours: DeepSeek-V3's gate (4 of 8 groups), log-normal popularity of"
-    )
-    print(f"sigma {SIGMA}, set by the first number alone; placed from one step of 256 tokens a GPU, seen on another.\n")
+    print("Theirs: DeepSeek-R1, machine translation. Ours: DeepSeek-V3's gate (4 of 8 groups), log-normal popularity")
+    print(f"of sigma {SIGMA}, set by the first number alone; placed from one step of {TOKENS} tokens a GPU, seen on")
+    print("another.\n")
     ours = balance(12 if quick else 58)
     lines = []
     for row, (name, (before, after)) in enumerate(MEASURED.items()):
@@ -123,10 +124,8 @@ def balance_part(quick: bool) -> None:
 def interval_part(quick: bool) -> None:
     drift, steps = 0.1, 51 if quick else 201
     print("## Rebalance interval\n")
-    print(
-        f"Popularity drifts by {drift} a step (half of it is new after 140 steps); the expected load is the mean of the"
-    )
-    print("steps since the last placement. One layer, global mode; weights are fp8.\n")
+    print(f"Popularity drifts by {drift} a step (half of it is new after 140 steps); expected is the mean of the steps")
+    print("since the last placement. One layer, global mode; weights are fp8.\n")
     size = architecture("deepseek-v3").expert_parameters
     lines = [("never", f"{measures(plans(SIGMA, drift, 0, steps, None)[1:])[0]:.2f}", "0")]
     for interval in (1, 10, 50) if quick else (1, 10, 50, 100):
@@ -144,76 +143,64 @@ def run(phase: str, mode: str, steps: int, *sets: str) -> Result:
     return run_loaded(load_one("eplb", f"workload.0.tokens_per_gpu={tokens}", *given, *sets, variants=False))
 
 
-def link_bytes(phase: str, mode: str, steps: int) -> NDArray[np.int64]:
-    """[links] payload of so many steps: without the messages' cost, which stands as bytes of link time."""
+def link_bytes(phase: str, mode: str, steps: int) -> Links:
+    """By kind of ``KINDS``: MB of payload of each link, over so many steps, a layer.
+
+    Without the messages' cost, which stands as bytes of link time.
+    """
     world = run(phase, mode, steps, "workload.0.messages=none").world
-    totals: NDArray[np.int64] = world.network.link_totals(int(world.clock.now))["bytes"]
-    return totals
-
-
-def kinds() -> dict[str, NDArray[np.bool_]]:
-    """By kind of ``KINDS``: which links are of it."""
-    world = run("decode", "before", 1, "workload.0.layers=1", "workload.0.tokens_per_gpu=1").world
-    topology = world.topology
+    topology, totals = world.topology, world.network.link_totals(int(world.clock.now))["bytes"]
     names = [name.rstrip("0123456789.") for name in topology.node_name]
     ends = [(names[src], names[dst]) for src, dst in zip(topology.link_src, topology.link_dst, strict=True)]
-    wanted = {"scale-up in": ("nvswitch", "host"), "NIC in": ("nic", "host"), "leaf to spine": ("leaf", "spine")}
-    return {kind: np.array([end == pair for end in ends]) for kind, pair in wanted.items()}
+    return {kind: totals[[end == pair for end in ends]] / 1e6 / LAYERS for kind, pair in KINDS.items()}
 
 
 def simulated_part(quick: bool) -> None:
     print("## DeepSeek-V3 on 4 rail-wired nodes of 8 H200, 32 redundant experts\n")
+    print("Prefill: 4,096 tokens a GPU, hierarchical_dedup; decode: 256, low_latency. Per layer; bytes are payload of")
     print(
-        "Prefill: 4,096 tokens a GPU, hierarchical_dedup; decode: 256, low_latency. Per layer; bytes are payload of the"
+        "the busiest link and of all. `move`: the step that changes the placement; times after it are of the\nstep after next, when the GPUs are in step again.\n"
     )
-    print("busiest link and of all. `move`: the step that changes the placement; `after`: the one that follows.\n")
-    of_kind = kinds()
-    lines, times, drawn = [], [], {}
+    times: list[tuple[str, ...]] = []
+    drawn: dict[str, dict[str, Links]] = {}
     for phase in ("decode",) if quick else PHASES:
         first = link_bytes(phase, "before", 1)
-        steps: dict[str, NDArray[np.int64]] = {"before": first}
+        drawn[phase] = {"before": first}
         for mode in MODES:
-            result = run(phase, mode, 3)
-            rows = {(step, layer): row for (_, step, layer), row in result.world.steps.rows.items()}
-
-            def of_step(step: int, value: Callable[[Any], float], rows: Any = rows) -> float:
-                return float(np.mean([value(row) for (at, _), row in rows.items() if at == step]))
-
+            world = run(phase, mode, 4).world
+            rows = {(step, layer): row for (_, step, layer), row in world.steps.rows.items()}
             if mode == MODES[0]:
-                times.append((phase, "before", *_cells(of_step, 0), ""))
-            weights = of_step(1, lambda row: row.weights) / 1e6
-            times.append(
-                (phase, mode, *_cells(of_step, 2), f"{of_step(1, _took) / 1e3:.1f} ms, weights {weights / 1e3:.1f}")
-            )
+                times.append((phase, "before", *_cells(rows, 0), ""))
+            move = f"{_mean(rows, 1, 'end') - _mean(rows, 1, 'start'):.0f}, {_mean(rows, 1, 'weights'):.0f}"
+            times.append((phase, mode, *_cells(rows, 3), move))
             second, third = link_bytes(phase, mode, 2), link_bytes(phase, mode, 3)
-            steps[f"{mode}, move"] = second - first
-            steps[mode] = third - second
-        drawn[phase] = steps
-        for name, totals in steps.items():
-            cells = []
-            for kind in KINDS:
-                mine = totals[of_kind[kind]] / 1e6 / 2  # two layers
-                cells += [f"{mine.max():.1f}", f"{mine.sum():.0f}"]
+            drawn[phase][f"{mode}, move"] = {kind: second[kind] - first[kind] for kind in KINDS}
+            drawn[phase][mode] = {kind: third[kind] - second[kind] for kind in KINDS}
+    head = "phase | placement | max/mean | layer us | dispatch | experts | combine | peak GiB"
+    table(f"{head} | step with the move: us, of which weights", times)
+    lines = []
+    for phase, steps in drawn.items():
+        for name, links in steps.items():
+            cells = [f"{value:.1f}" for kind in KINDS for value in (links[kind].max(), links[kind].sum())]
             lines.append((phase, name, *cells))
-    table("phase | placement | max/mean | layer us | dispatch | experts | combine | step with the move", times)
-    head = " | ".join(f"{kind}: busiest MB | all" for kind in KINDS)
-    table(f"phase | placement | {head}", lines)
+    table("phase | placement | " + " | ".join(f"{kind}: busiest MB | all" for kind in KINDS), lines)
     if not quick:
         draw_gpus()
-        draw_links(drawn, of_kind)
+        draw_links(drawn)
 
 
-def _took(row: Any) -> float:
-    return float(row.end - row.start) / 1e6
+def _mean(rows: dict[tuple[int, int], Step], step: int, name: str) -> float:
+    """Of a field, in us, over the layers of a step."""
+    return float(np.mean([getattr(row, name) for (at, _), row in rows.items() if at == step])) / 1e6
 
 
-def _cells(of_step: Callable[..., float], step: int) -> list[str]:
-    """Balance and times of a step."""
-    parts = [
-        of_step(step, lambda row, name=name: getattr(row, name) / 1e6) for name in ("dispatch", "experts", "combine")
-    ]
-    ratio = of_step(step, lambda row: row.max_over_mean)
-    return [f"{ratio:.2f}", *(f"{value:.0f}" for value in (of_step(step, _took), *parts))]
+def _cells(rows: dict[tuple[int, int], Step], step: int) -> list[str]:
+    """Balance, times and memory of a step."""
+    times = [_mean(rows, step, "end") - _mean(rows, step, "start")]
+    times += [_mean(rows, step, name) for name in ("dispatch", "experts", "combine")]
+    ratio = np.mean([row.max_over_mean for (at, _), row in rows.items() if at == step])
+    peak = max(row.peak for (at, _), row in rows.items() if at == step) / 2**30
+    return [f"{ratio:.2f}", *(f"{value:.0f}" for value in times), f"{peak:.2f}"]
 
 
 def draw_gpus() -> None:
@@ -247,7 +234,7 @@ def draw_gpus() -> None:
     save(page.figure, ROOT / "docs" / "figures" / "eplb_gpus.png")
 
 
-def draw_links(drawn: dict[str, dict[str, NDArray[np.int64]]], of_kind: dict[str, NDArray[np.bool_]]) -> None:
+def draw_links(drawn: dict[str, dict[str, Links]]) -> None:
     """Payload of each link, links sorted by it: a row a phase, a column a kind of link."""
     from analysis.plots.style import colour, save, settings, sheet
 
@@ -259,7 +246,7 @@ def draw_links(drawn: dict[str, dict[str, NDArray[np.int64]]], of_kind: dict[str
             for column, kind in enumerate(KINDS):
                 axis = page.axes[row][column]
                 for number, (label, name) in enumerate(zip(labels, ("before", *MODES), strict=True)):
-                    values = np.sort(steps[name][of_kind[kind]])[::-1] / 2e6
+                    values = np.sort(steps[name][kind])[::-1]
                     axis.plot(values, color=colour(number), marker=".", ms=4, lw=1, label=label)
                 axis.set_ylim(bottom=0)
                 axis.set_title(f"{phase}: {kind}")

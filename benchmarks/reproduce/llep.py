@@ -172,7 +172,7 @@ def draw(rows: list[tuple[str, str, float, float, float, float, float, float]]) 
 
     labels = ["paper (EP)", "Spillway (EP)", "paper, LLEP", "Spillway, LLEP"]
     page = sheet(2, 2, (4.2, 2.2), "LLEP over EP: speed-up and peak memory by skew", labels, headed=True, sharex="col",
-                 bottom=0.75, gap=(0.6, 0.45))  # fmt: skip
+                 bottom=1.0, gap=(0.6, 0.45))  # fmt: skip
     with settings():
         for column, model in enumerate(TOKENS):
             mine = [entry for entry in rows if entry[0] == model]

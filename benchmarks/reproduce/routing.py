@@ -79,7 +79,8 @@ class Row:
     source: Source
     policy: str
     result: Result
-    plans: dict[tuple[int, int], tuple[Batch, ExpertPlan]]  # by step and layer
+    plans: dict[tuple[int, int], ExpertPlan]  # by step and layer
+    asked: int  # copies that the tokens chose, over all plans
 
     @property
     def steps(self) -> int:
@@ -88,22 +89,15 @@ class Row:
     def mean(self, name: str, step: int) -> float:
         """Of a field of the step's rows; a negative ``step`` counts from the last."""
         step %= self.steps
-        return float(
-            np.mean([getattr(row, name) for (_, at, _), row in self.result.world.steps.rows.items() if at == step])
-        )
+        rows = self.result.world.steps.rows.items()
+        return float(np.mean([getattr(row, name) for (_, at, _), row in rows if at == step]))
 
     def time_us(self, step: int) -> float:
         return (self.mean("end", step) - self.mean("start", step)) / 1e6
 
     def share(self, name: str) -> float:
         """Copies ``dropped``, ``rerouted`` or ``added``, of those asked for, in all steps."""
-        asked = sum(int(batch.tokens_per_rank.sum()) for batch, _ in self.plans.values()) * self.top_k
-        return sum(int(getattr(plan, name)) for _, plan in self.plans.values()) / asked
-
-    @property
-    def top_k(self) -> int:
-        item = self.result.world.loaded.scenario.workload[0]
-        return int(item.architecture().top_k)
+        return sum(int(getattr(plan, name)) for plan in self.plans.values()) / self.asked
 
     @property
     def placement_mb(self) -> float:
@@ -113,7 +107,7 @@ class Row:
         return moved * int(item.layer_memory().expert_bytes) / 1e6
 
     def last_plans(self) -> list[ExpertPlan]:
-        return [plan for (step, _), (_, plan) in self.plans.items() if step == self.steps - 1]
+        return [plan for (step, _), plan in self.plans.items() if step == self.steps - 1]
 
 
 def variants(source: Source, *sets: str) -> dict[str, Any]:
@@ -125,12 +119,16 @@ def variants(source: Source, *sets: str) -> dict[str, Any]:
 
 def run(source: Source, policy: str, loaded: Any) -> Row:
     """One run of what ``load_one`` gave, or one of the ``variants``."""
-    plans: dict[tuple[int, int], tuple[Batch, ExpertPlan]] = {}
+    plans: dict[tuple[int, int], ExpertPlan] = {}
+    tokens = [0]
 
     def watch(batch: Batch, plan: ExpertPlan) -> None:
-        plans[batch.step, batch.layer] = (batch, plan)
+        plans[batch.step, batch.layer] = plan
+        tokens[0] += int(batch.tokens_per_rank.sum())
 
-    return Row(source, policy, run_loaded(loaded, watch), plans)
+    result = run_loaded(loaded, watch)
+    top_k = int(loaded.scenario.workload[0].architecture().top_k)
+    return Row(source, policy, result, plans, tokens[0] * top_k)
 
 
 def best_whole(row: Row) -> NDArray[np.float64]:
@@ -142,11 +140,9 @@ def best_whole(row: Row) -> NDArray[np.float64]:
 def table_part(quick: bool) -> list[Row]:
     print("## One layer on 8 H200 under each dispatcher, routing as measured\n")
     print("Means over the layers, first and last of 4 steps. `less plan`: the last step without the planner's time.")
-    print(
-        "`moved`: tokens and weights of the last step; `weights`: those of all 4 steps; both a layer. `gap`: the last"
-    )
-    print("step's busiest GPU over that of the best placement of whole experts, without replicas, for the measured")
-    print("choices (integer programme, HiGHS); below 0 where copies are split, dropped or go elsewhere.\n")
+    print("`moved`: tokens and weights of the last step; `weights`: those of all 4 steps; both a layer. `gap`: the")
+    print("last step's busiest GPU over that of the best placement of whole experts found for the measured choices,")
+    print("without replicas (integer programme, HiGHS); below 0 where copies are split, dropped or go elsewhere.\n")
     sources = SOURCES[:1] if quick else SOURCES
     rows = [run(source, policy, one) for source in sources for policy, one in variants(source).items()]
     lines, best = [], {row.source: best_whole(row) for row in rows if row.policy == "static"}
@@ -156,13 +152,13 @@ def table_part(quick: bool) -> list[Row]:
         last, plan = row.time_us(-1), row.mean("planner", -1) / 1e6
         shares = [f"{row.share(name):.1%}" if row.share(name) else "" for name in ("dropped", "rerouted", "added")]
         lines.append(
-            (row.source.label, row.policy, f"{row.mean('max_over_mean', 0):.3f}", f"{row.mean('max_over_mean', -1):.3f}",
+            (row.source.label, row.policy, *(f"{row.mean('max_over_mean', step):.3f}" for step in (0, -1)),
              f"{row.time_us(0):.0f}", f"{last:.0f}", f"{last - plan:.0f}", f"{row.mean('bytes', -1) / 1e6:.0f}",
              f"{row.placement_mb:.0f}", f"{row.result.peak / 2**30:.2f}", *shares, f"{gap:+.1%}")
         )  # fmt: skip
     table(
-        "measurement, tokens a GPU | dispatcher | max/mean, first | last | layer us, first | last | less plan | moved MB | "
-        "weights MB | peak GiB | dropped | rerouted | added | gap", lines,
+        "measurement, tokens a GPU | dispatcher | max/mean, first | last | layer us, first | last | less plan | "
+        "moved MB | weights MB | peak GiB | dropped | rerouted | added | gap", lines,
     )  # fmt: skip
     return rows
 
@@ -170,7 +166,7 @@ def table_part(quick: bool) -> list[Row]:
 def history_part(quick: bool) -> None:
     print("## Balancers with a memory: max/mean of layer 8 over many steps\n")
     print("V2-Lite, intent, 256 tokens a GPU; the trace repeats every 4 steps. u: step of loss-free's bias.\n")
-    steps = (1, 5, 21, 101) if quick else (1, 5, 21, 101, 401, 1001)
+    steps = (1, 5, 21) if quick else (1, 5, 21, 101, 401)
     source = SOURCES[0]._replace(layers=(8,))
     lines = []
     for name, expert in (
@@ -196,7 +192,7 @@ def tasks() -> dict[str, NDArray[np.int64]]:
 
 
 def placed(expected: NDArray[np.int64], seen: NDArray[np.int64], extra: int) -> float:
-    """max/mean over 8 GPUs of the load ``seen`` [N], with EPLB's placement for ``expected`` [N]; replicas share evenly."""
+    """max/mean over 8 GPUs of the load ``seen`` [N], placed by EPLB for ``expected`` [N]; replicas share evenly."""
     expert = rebalance(expected.astype(np.float64), len(seen) + extra * GPUS, 1, 1, GPUS)
     share = (seen / np.bincount(expert, minlength=len(seen)))[expert]
     load = share.reshape(GPUS, -1).sum(axis=1)

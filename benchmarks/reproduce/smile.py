@@ -143,11 +143,11 @@ def draw(maps: dict[str, np.ndarray], reasons: dict[tuple[int, str], Exchange], 
 
     from analysis.plots.style import colour, save, settings, sheet
 
-    page = sheet(2, 2, (4.5, 2.6), "One level of All2All over two, 8 A100 and 4 x 100 Gb/s EFA a node", headed=True,
-                 gap=(0.75, 0.85), left=0.8, bottom=0.6)  # fmt: skip
+    title = "One level of All2All over two, 8 A100 and 4 x 100 Gb/s EFA a node; red: two levels lose"
+    page = sheet(2, 2, (4.5, 2.6), title, headed=True, gap=(0.75, 0.85), left=0.8, bottom=0.6)
     with settings():
         for axis, (profile, words) in zip(page.axes[0], PROFILES.items(), strict=True):
-            _map(axis, maps[profile], TwoSlopeNorm(0, -1, 2.2))
+            _map(axis, maps[profile], TwoSlopeNorm(0, -0.5, 2.2))
             axis.set_title(f"time of flat / time of bi-level: EFA, {words}", fontsize=9)
         page.axes[0][0].set_ylabel("nodes")
         _bars(page.axes[1][0], reasons)
@@ -172,9 +172,10 @@ def _map(axis: Any, gain: np.ndarray, norm: Any) -> None:
     axis.imshow(np.log2(gain), cmap="RdBu", norm=norm, origin="lower", aspect="auto")
     for row, line in enumerate(gain):
         for column, value in enumerate(line):
+            lost = value < 0.995
             axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8,
-                      color="white" if value > 2.7 else "black")  # fmt: skip
-    axis.contour(gain, levels=[1.0], colors="black", linewidths=1.2)
+                      color="white" if value > 2.7 else "black",
+                      weight="bold" if lost else "normal")  # fmt: skip
     axis.set_xticks(range(len(SIZES)), SIZES)
     axis.set_yticks(range(len(NODES)), NODES)
     axis.set_xlabel("V, MB a GPU")

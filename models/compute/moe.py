@@ -47,7 +47,7 @@ COLUMNS = (
 WEIGHT_BYTES = {"bfloat16": 2.0, "float16": 2.0, "fp8_block": 1.0, "fp8": 1.0, "w4a16_mxfp4": 0.53125, "nvfp4": 0.5625}
 _ROUTING = re.compile(r"(balanced|uniform|power_law_(\d+(\.\d+)?))(_eplb)?\Z")
 WIDE = "cutlass"  # the kernel of the wide-EP tables
-STATS = 5  # active experts, rows here, rows padded to 16, 64 and 128
+STATS = 6  # active experts, rows here, rows padded to 16, 64 and 128, sum of squares of an expert's rows
 _DRAW = (0.2, 5.0)  # how far the draw behind a row may lie from ours
 
 
@@ -70,11 +70,16 @@ def _law(law: Any, hidden: Any, inner: Any, rows: Any, stats: Any) -> Any:
     sms, flops, bandwidth, weight_bytes = law[0], law[1], law[2], law[3]
     floor, weight_rate, tensor_rate, row_rate, power = law[4], law[5], law[6], law[7], law[8]
     tile, per_expert, inner_rate, local_rate = law[9], law[10], law[11], law[12]
+    cache, spill = law[13], law[14]
     active, here = stats[0], stats[1]
     each = here / max(active, 1.0)
     padded = stats[2] if each < 32 else (stats[3] if each < 128 else stats[4])
     weights = active * 3 * hidden * inner * weight_bytes / (bandwidth * weight_rate)
     tensor = 6 * hidden * inner * (padded * tile + here * (1 - tile)) / (flops * tensor_rate)
+    # An expert whose rows outgrow the L2 cache reads them again for every column of tiles.
+    full = 2 * hidden * stats[5] / max(here, 1.0) / cache
+    full *= full
+    tensor *= 1 + spill * full / (1 + full)
     high, low = max(weights, tensor), min(weights, tensor)
     if high > 0:
         high *= (1 + (low / high) ** power) ** (1 / power)
@@ -95,7 +100,7 @@ def grouped_of_stats(
     rows: Any,
     stats: Any,
 ) -> Any:
-    """Law times table from the five numbers of ``stats``; axes of the table in log2."""
+    """Law times table from the numbers of ``stats``; axes of the table in log2."""
     active = max(stats[0], 1.0)
     rest = linear4(
         table,
@@ -110,18 +115,20 @@ def grouped_of_stats(
 @njit("void(i8[::1], f8[::1])", inline=True)
 def _count(tokens: Any, stats: Any) -> None:
     """Adds to ``stats`` what the law needs of the tokens per expert."""
-    active, here, by_16, by_64, by_128 = 0, 0, 0, 0, 0
+    active, here, by_16, by_64, by_128, squares = 0, 0, 0, 0, 0, 0.0
     for load in tokens:
         active += load > 0
         here += load
         by_16 += (load + 15) & ~15
         by_64 += (load + 63) & ~63
         by_128 += (load + 127) & ~127
+        squares += float(load) * load
     stats[0] += active
     stats[1] += here
     stats[2] += by_16
     stats[3] += by_64
     stats[4] += by_128
+    stats[5] += squares
 
 
 @njit("f8(f8[::1], f8[:,:,:,::1], f8[::1], f8[::1], f8[::1], f8[::1], f8, f8, i8[::1], f8[::1])")
@@ -137,7 +144,7 @@ def grouped_us(
     tokens: Any,
     stats: Any,
 ) -> Any:
-    """One layer's experts on one GPU: ``tokens`` per expert -> microseconds; ``stats`` is scratch for five numbers."""
+    """One layer's experts on one GPU: ``tokens`` per expert -> microseconds; ``stats`` is scratch for ``STATS`` numbers."""
     stats[:] = 0.0
     _count(tokens, stats)
     if stats[1] == 0:
@@ -200,11 +207,12 @@ def spread_stats(pairs: NDArray[np.int64], active: NDArray[np.int64]) -> NDArray
     padded = [active, pairs]
     for tile in (16, 64, 128):
         padded.append(-(-(low + 1) // tile) * tile * more + -(-low // tile) * tile * (active - more))
+    padded.append((low + 1) ** 2 * more + low**2 * (active - more))
     return np.stack(padded, axis=1).astype(np.float64)
 
 
 class Shapes(NamedTuple):
-    """Rows of a measured table as numbers: float64 hidden, inner (a shard's), rows of the buffers; stats [n, 5]."""
+    """Rows of a measured table as numbers: float64 hidden, inner (a shard's), rows of the buffers; stats [n, STATS]."""
 
     hidden: NDArray[np.float64]
     inner: NDArray[np.float64]
@@ -241,6 +249,7 @@ def shapes_of(table: Mapping[str, NDArray[Any]]) -> Shapes:
     seen = table["rank0_num_tokens"]
     scale = np.where(seen > 0, np.clip(seen / distinct, *_DRAW), 1.0)
     stats[:, 1:] *= scale[:, None]
+    stats[:, 5] *= scale
     stats[:, 1] = np.maximum(stats[:, 1], stats[:, 0])
     for column, tile in ((2, 16), (3, 64), (4, 128)):
         stats[:, column] = np.maximum(stats[:, column], tile * stats[:, 0])

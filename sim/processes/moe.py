@@ -2,8 +2,8 @@
 
 Cast: a ``Job`` is what all GPUs of a workload have in common; a ``Decision`` is one layer's routing (who computes what,
 which weights move, which messages carry the tokens), made once for a group when its last GPU knows its counts; a
-``Layer`` is one group's passage through one layer, shared by its GPUs; ``Steps`` notes times and loads; a ``MoeWorkload``
-runs a process for each GPU and micro-batch. GPUs of a group are numbered rank by rank, the shards of a rank (tensor
+``Layer`` is one group's passage through one layer, shared by its GPUs; ``Steps`` notes times and loads; a
+``MoeWorkload`` runs a process for each GPU and micro-batch. GPUs of a group are numbered rank by rank, the shards of a rank (tensor
 parallelism) next to each other.
 
 A GPU passes a layer so: gate; counts are exchanged, which waits for the slowest of the group; the planner thinks;
@@ -154,7 +154,8 @@ class MoeWorkload:
         self._running: dict[tuple[int, int, int, int], Layer] = {}
         self.passed = 0  # layers with experts that a group and micro-batch has left behind
         self.passages = len(groups) * job.micro_batches * job.steps * sum(kind != DENSE for kind in job.layers)
-        self._where: dict[tuple[int, int, int], tuple[int, int, str]] = {}  # (group, member, micro) -> step, layer, what
+        # (group, member, micro-batch) -> step, layer, what it does
+        self._where: dict[tuple[int, int, int], tuple[int, int, str]] = {}
         processes = []
         for group, hosts in enumerate(groups):
             for member, host in enumerate(hosts):
@@ -271,9 +272,7 @@ class MoeWorkload:
         row.transfers += len(decision.moves)
         row.bytes += decision.bytes_moved
 
-    def _send_weights(
-        self, gpu: Gpu, group: int, layer: Layer, decision: Decision, rank: int, shard: int
-    ) -> None:
+    def _send_weights(self, gpu: Gpu, group: int, layer: Layer, decision: Decision, rank: int, shard: int) -> None:
         """Weights leave by the copy stream: those of a later layer or micro-batch wait for those before."""
         mine = [index for index, (owner, _) in enumerate(decision.moves) if owner == rank]
         if mine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from models.errors import InputError, Problem
@@ -25,8 +26,11 @@ def gpu_problems(loaded: Loaded, topology: Topology) -> list[Problem]:
     return problems
 
 
-def moe_problems(loaded: Loaded, topology: Topology, item: Moe, path: Path) -> list[Problem]:
-    """All that is wrong with one workload; the first fault of its shape hides what depends on it."""
+def moe_problems(loaded: Loaded, topology: Topology, item: Moe, path: Path, parts: Sequence[set[Any]]) -> list[Problem]:
+    """All that is wrong with one workload; the first fault of its shape hides what depends on it.
+
+    ``parts`` of each host: the parts of the fabric that it reaches into.
+    """
     found = _shape(item, topology.hosts)
     if found:
         return [loaded.problem_at((*path, key), message) for key, message in found]
@@ -42,7 +46,7 @@ def moe_problems(loaded: Loaded, topology: Topology, item: Moe, path: Path) -> l
     except InputError as error:
         problems += [_placed(problem, loaded, path) for problem in error.problems]
     problems += _memory(loaded, topology, item, path, group)
-    problems += _schedule(loaded, topology, item, path)
+    problems += _schedule(loaded, topology, item, parts)
     expert = loaded.dispatch.get("expert")
     message = None if expert is None else _unfit(expert, arch, item, group)
     if message:
@@ -76,8 +80,10 @@ def _listed(layers: Any) -> str:
 
 def _placed(problem: Problem, loaded: Loaded, path: Path) -> Problem:
     """A fault of a file has its place in it; any other is the routing's."""
-    return problem if problem.line or "/" in problem.file or "." in problem.file else loaded.problem_at(
-        (*path, "routing"), problem.message
+    return (
+        problem
+        if problem.line or "/" in problem.file or "." in problem.file
+        else loaded.problem_at((*path, "routing"), problem.message)
     )
 
 
@@ -97,7 +103,7 @@ def _memory(loaded: Loaded, topology: Topology, item: Moe, path: Path, group: in
     return [loaded.problem_at((*path, "model"), text)]
 
 
-def _schedule(loaded: Loaded, topology: Topology, item: Moe, path: Path) -> list[Problem]:
+def _schedule(loaded: Loaded, topology: Topology, item: Moe, parts: Sequence[set[Any]]) -> list[Problem]:
     """A collective policy that carries no tokens, or not on this fabric."""
     chosen = loaded.dispatch.get("collective")
     if chosen is None:
@@ -111,6 +117,14 @@ def _schedule(loaded: Loaded, topology: Topology, item: Moe, path: Path) -> list
         if len(members) == 1:
             continue
         message = problem_of(policy, "all_to_all", len(members), layout_of(topology, members))
+        if not message and not getattr(policy, "uses_layout", False):
+            # what keeps to its rails needs no way across them
+            kinds = {frozenset(parts[host]): host for host in members}
+            lost = [(a, b) for a in kinds for b in kinds if not a & b]
+            if lost:
+                names = [topology.node_name[kinds[part]] for part in lost[0]]
+                hint = "bilevel and hierarchical_dedup keep to rails"
+                message = f"there is no path from {names[0]} to {names[1]}; {hint}"
         if message:
             return [loaded.problem_at(("dispatch", "collective"), message)]
     return []
@@ -121,5 +135,3 @@ def _unfit(expert: Any, arch: Any, item: Moe, group: int) -> str | None:
     problem = getattr(expert.policy.module, "problem", None)
     ranks = group // item.tensor_parallel
     return None if problem is None else problem(expert.params, arch.experts, arch.top_k, ranks)
-
-

@@ -38,7 +38,7 @@ def cross_check(loaded: Loaded, topology: Topology) -> None:
         elif isinstance(item, Collective):
             check.collective(item, path)
         elif isinstance(item, Moe):
-            check.problems += moe_problems(loaded, topology, item, path)
+            check.problems += moe_problems(loaded, topology, item, path, check.parts)
     check.problems += gpu_problems(loaded, topology)
     check.problems += combine.collectives(loaded.scenario, loaded.dispatch, loaded.tree, topology.hosts, topology)
     check.problems += combine.memory(

@@ -229,9 +229,7 @@ class Moe(Section):
         return [list(range(first, first + size)) for first in range(0, hosts, size)]
 
     def layer_memory(self) -> LayerMemory:
-        return LayerMemory(
-            self.architecture(), self.expert_dtype, self.memory.buffers == "batch", self.tensor_parallel
-        )
+        return LayerMemory(self.architecture(), self.expert_dtype, self.memory.buffers == "batch", self.tensor_parallel)
 
     def weights(self, group: int) -> int:
         """Bytes of weights on every GPU of a group of that many."""

@@ -11,7 +11,7 @@ from sim.scenario import moe
 
 
 def source_of(item: moe.Moe, ranks: int, beside: Callable[[str], Path], key: int) -> Source:
-    """``ranks`` share the experts; ``key`` is a 63-bit random number. InputError for faulty files or impossible skew."""
+    """``ranks`` share the experts; ``key`` is a 63-bit random number. InputError: faulty files or impossible skew."""
     arch = item.architecture()
     experts, top_k, spec = arch.experts, arch.top_k, item.routing
     groups = (arch.expert_groups, arch.top_groups)

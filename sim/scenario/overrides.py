@@ -13,8 +13,9 @@ from sim.scenario.positions import read_value
 from sim.scenario.schema import Dispatch
 from sim.scenario.tree import Mark, Path, Tree
 
+_TOP = ("dispatch", "gpus", "stop", "telemetry")
 # a mapping set over one of these changes only the keys it names
-SECTIONS = {(), ("fabric",), ("fabric", "switch"), ("fabric", "transport"), ("dispatch",), ("gpus",), ("stop",), ("telemetry",)}
+SECTIONS = {(), ("fabric",), ("fabric", "switch"), ("fabric", "transport"), *((name,) for name in _TOP)}
 _FIXED = ("variants", "plugins")  # what a variant can't change
 
 

@@ -262,11 +262,10 @@ def all_to_all(runs: Runs) -> None:
 def smile(runs: Runs) -> None:
     assert took(runs["flat_1mb"]) > 1.4 * took(runs["bilevel_1mb"])
     assert took(runs["flat_256mb"]) < took(runs["bilevel_256mb"])
-    flat, two = (runs[f"{name}_1mb"].frame("flows")["bytes"] for name in ("flat", "bilevel"))
-    assert len(flat) == 64 * 63
-    assert len(two) == 64 * (7 + 7)
-    one, smile = (runs[name].frame("moe_steps")["time_us"].mean() for name in ("switch", "smile"))
-    assert smile == pytest.approx(one, rel=0.15)  # messages of 190 kB are large enough
+    assert len(runs["flat_1mb"].frame("flows")) == 64 * 63
+    assert len(runs["bilevel_1mb"].frame("flows")) == 64 * (7 + 7)
+    one, two = (runs[name].frame("moe_steps")["time_us"].mean() for name in ("switch", "smile"))
+    assert one > 1.1 * two
 
 
 def llep(runs: Runs) -> None:

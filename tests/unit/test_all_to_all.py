@@ -83,16 +83,16 @@ def test_dedup_crosses_once_and_is_copied_inside() -> None:
     assert sorted(sends(back)) == [(1, 0, 10), (2, 0, 10), (3, 1, 10), (3, 2, 10)]
 
 
-def test_parts_of_a_pair_follow_each_other() -> None:
+def test_all_parts_but_the_last_go_beside_the_first_half() -> None:
     tokens = traffic(FOUR, *[(0, 3)] * 5)
     exchange = made(hierarchical_dedup, chunks=2).exchange(tokens, FOUR, 10, False)
-    assert sends(exchange) == [(0, 2, 20), (0, 2, 30), (2, 3, 20), (2, 3, 30)]
+    assert sends(exchange) == [(0, 2, 50), (2, 3, 30), (2, 3, 20)]
     env = simpy.Environment(initial_time=0)
     flows = Wires(env)
     finish = run(env, flows, Plan(exchange, exchange.counts, 4))
-    # the second part leaves when the first has come, while that is passed on
-    assert flows.sent == [(0, 0, 2, 20, 0), (100, 2, 3, 20, 0), (100, 0, 2, 30, 0), (200, 2, 3, 30, 0)]
-    assert finish == [200, 0, 300, 300]
+    # the last part is passed on when all has come, which takes the 100 ps of a flow
+    assert flows.sent == [(0, 0, 2, 50, 0), (0, 2, 3, 20, 0), (100, 2, 3, 30, 0)]
+    assert finish == [100, 0, 200, 200]
 
 
 def test_buffers_on_two_levels() -> None:

@@ -176,6 +176,16 @@ def test_a_pair_without_a_path_stands_until_it_is_rerouted() -> None:
     assert story(engine) == [(10 * US + 1003 * US, 0)]
 
 
+def test_a_reroute_keeps_the_weight() -> None:
+    topology = chain(2)
+    cable = way(topology, "s0", "s1")
+    engine = network(topology, Stream(0, 0, 1, 3000, cable, 3.0), Stream(1, 0, 1, 3000, way(topology, "h0", "s0")))
+    engine.reroute(1, cable)
+    engine.reroute(0, cable)
+    engine.commit(0)
+    assert engine.rates() == pytest.approx({0: 6 * G, 1: 2 * G})
+
+
 def test_a_reroute_moves_what_is_left() -> None:
     """Two streams on one link, 2 ms to go; at 1 ms one of them leaves to a free link: both end 0.5 ms later."""
     builder = TopologyBuilder("pair")

@@ -8,7 +8,8 @@ from benchmarks.reproduce import llep
 
 
 @pytest.mark.parametrize(
-    ("model", "skew"), [("gpt-oss-120b", "30:4"), ("gpt-oss-120b", "95:1"), ("deepseek-v3", "50:16"), ("deepseek-v3", "95:4")]
+    ("model", "skew"),
+    [("gpt-oss-120b", "30:4"), ("gpt-oss-120b", "95:1"), ("deepseek-v3", "50:16"), ("deepseek-v3", "95:4")],
 )  # fmt: skip
 def test_speedup_and_peak_memory(model: str, skew: str) -> None:
     at = llep.SKEWS.index(skew)
