@@ -7,6 +7,7 @@ run first to warm up; cases take turns, so that a noisy minute hits all of them.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import resource
@@ -77,6 +78,7 @@ def _run(engine: str, gpus: int, tokens: int, layers: int | str) -> Result:
 
 
 def run_case(engine: str, gpus: int, tokens: int, layers: int | str) -> Result:
+    gc.set_threshold(1_000_000, 10, 10)  # as the program does in a run
     _run(engine, min(gpus, 16), min(tokens, 64), 1)  # warm up: imports, compiled code
     return _run(engine, gpus, tokens, layers)
 
@@ -207,9 +209,7 @@ def planner_table(runs: int) -> None:
     results = measure([f"planner-{name}" for name in DISPATCHERS], min(runs, 3))
     print("## Planners\n")
     print(f"CPU ms of one layer's plan by experts / ranks, {TOKENS} tokens a rank, top-8 (`bilevel`: top-1), Zipf 0.5")
-    print(
-        "with drift; `eplb` and `least_loaded` plan every batch, `sinkhorn` has 10 rounds. Balancers of the gate look at"
-    )
+    print("with drift; `eplb` and `least_loaded` plan every batch, `sinkhorn` has 10 rounds. Gate balancers look at")
     print("every score, so their time grows with tokens times experts.\n")
     print("| dispatcher | " + " | ".join(f"{experts} / {ranks}" for experts, ranks in SIZES) + " |")
     print("|---|" + "---:|" * len(SIZES))

@@ -21,7 +21,7 @@ B200 = "NVIDIA DGX B200 data sheet, 2024 (a GPU's share of 8)"
 GB200 = "NVIDIA GB200 NVL72 data sheet, 2024 (a GPU's share of 72; tensor figures halved: they are with sparsity)"
 RTX_PRO = "NVIDIA RTX PRO Blackwell architecture white paper, 2025"
 ADA = "NVIDIA Ada GPU architecture white paper, 2022"
-FLOOR = "shortest kernel measured, models/measured"
+FLOOR = "shortest kernel of models/measured: it includes that kernel's own time"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Gpu:
     scale_up_rate: int  # bit/s, one direction
     scale_up_size: int  # GPUs in one scale-up domain of the vendor's system
     nic_rate: int  # bit/s of the NIC that belongs to a GPU in the vendor's system; 0: none stated
-    launch_us: float  # a kernel launched from a CUDA graph, start to start of an empty one
+    launch_us: float  # a kernel that does next to nothing, in a CUDA graph
     source: MappingProxyType[str, str]
     calibrated: MappingProxyType[str, str] = field(
         default_factory=lambda: MappingProxyType({})
@@ -106,7 +106,7 @@ _ALL = (
         chip=(108, 40 * MIB, "NVIDIA A100 architecture white paper, 2020"),
         scale_up=("nvswitch", 2_400 * G, 8, f"{A100}: NVLink 3, 600 GB/s both directions"),
         nic=(200 * G, "NVIDIA DGX A100 data sheet: 8 ConnectX-6 for 8 GPUs"),
-        launch=(2.4, FLOOR),
+        launch=(2.53, FLOOR),
     ),
     _gpu(
         "h100_sxm",
@@ -115,7 +115,7 @@ _ALL = (
         chip=(132, 50 * MIB, "NVIDIA H100 architecture white paper, 2022"),
         scale_up=("nvswitch", 3_600 * G, 8, f"{H100}: NVLink 4, 900 GB/s both directions"),
         nic=(400 * G, "NVIDIA DGX H100 data sheet: 8 ConnectX-7 for 8 GPUs"),
-        launch=(2.5, FLOOR),
+        launch=(2.65, FLOOR),
     ),
     _gpu(
         "h200_sxm",
@@ -124,7 +124,7 @@ _ALL = (
         chip=(132, 50 * MIB, "NVIDIA H100 architecture white paper, 2022 (the same die)"),
         scale_up=("nvswitch", 3_600 * G, 8, f"{H200}: NVLink 4, 900 GB/s both directions"),
         nic=(400 * G, "NVIDIA DGX H200 data sheet: 8 ConnectX-7 for 8 GPUs"),
-        launch=(2.5, FLOOR),
+        launch=(2.61, FLOOR),
     ),
     _gpu(
         "b200_sxm",
@@ -133,7 +133,7 @@ _ALL = (
         chip=(148, 126 * MIB, "cudaDeviceProp of a B200: 148 multiprocessors, 126 MiB L2"),
         scale_up=("nvswitch", 7_200 * G, 8, f"{B200}: NVLink 5, 1.8 TB/s both directions"),
         nic=(400 * G, "NVIDIA DGX B200 data sheet: 8 ConnectX-7 for 8 GPUs"),
-        launch=(1.8, FLOOR),
+        launch=(1.86, FLOOR),
     ),
     _gpu(
         "gb200",
@@ -142,7 +142,7 @@ _ALL = (
         chip=(148, 126 * MIB, "as b200_sxm: the same die"),
         scale_up=("nvswitch", 7_200 * G, 72, f"{GB200}: NVLink 5, 1.8 TB/s both directions"),
         nic=(400 * G, "NVIDIA DGX GB200 data sheet: 4 ConnectX-7 for 4 GPUs of a tray"),
-        launch=(1.8, "as b200_sxm"),
+        launch=(1.86, "as b200_sxm"),
         calibrated=dict.fromkeys(_KINDS, "b200_sxm"),
     ),
     _gpu(
@@ -157,7 +157,7 @@ _ALL = (
             "NVLink cut to 400 GB/s both directions: DeepSeek-AI, ISCA 2025, arXiv:2505.09343",
         ),
         nic=(400 * G, "DeepSeek-AI, ISCA 2025, arXiv:2505.09343: 8 ConnectX-7 for 8 GPUs"),
-        launch=(2.5, "as h100_sxm"),
+        launch=(2.65, "as h100_sxm"),
         calibrated=dict.fromkeys(_KINDS, "h100_sxm"),
     ),
     _gpu(
@@ -167,7 +167,7 @@ _ALL = (
         chip=(188, 128 * MIB, RTX_PRO),
         scale_up=("pcie", 512 * G, 1, "PCIe 5.0 x16: 32 GT/s, 64 GB/s a direction before encoding"),
         nic=(0, "no vendor system: state the NIC in the scenario"),
-        launch=(2.0, FLOOR),
+        launch=(2.68, FLOOR),
     ),
     _gpu(
         "rtx_4090",
@@ -176,7 +176,7 @@ _ALL = (
         chip=(128, 72 * MIB, ADA),
         scale_up=("pcie", 256 * G, 1, "PCIe 4.0 x16: 16 GT/s, 32 GB/s a direction before encoding"),
         nic=(0, "no vendor system: state the NIC in the scenario"),
-        launch=(2.0, FLOOR),
+        launch=(2.59, FLOOR),
     ),
 )
 

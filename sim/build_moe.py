@@ -86,7 +86,7 @@ class MoeWiring:
             costs=partial(self._costs, item, arch),
             memory=item.layer_memory(),
             static=item.weights(len(groups[0])),
-            sync=round(_COUNTS_EXCHANGES * profile.launch_us * PS_PER_US),
+            sync=self._sync(profile),
             token_bytes=(token_bytes(arch.hidden, dispatch), token_bytes(arch.hidden, combine)),
             attention=(item.phase, item.sequence) if item.scope == "model" else None,
         )
@@ -112,6 +112,12 @@ class MoeWiring:
         policy = self._loaded.dispatch["collective"].policy
         name = getattr(policy.module.Policy, "messages", "none") if item.messages == "auto" else item.messages
         return profile_named(name)
+
+    def _sync(self, profile: MessageProfile) -> int:
+        """ps of the exchange of counts before tokens leave."""
+        policy = self._loaded.dispatch["collective"].policy.module.Policy
+        exchanges = _COUNTS_EXCHANGES if getattr(policy, "needs_counts", True) else 0
+        return round(exchanges * profile.launch_us * PS_PER_US)
 
     def _costs(self, item: Moe, arch: Architecture, kind: str) -> LayerCosts:
         if kind not in self._models:

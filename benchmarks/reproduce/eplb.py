@@ -158,9 +158,8 @@ def link_bytes(phase: str, mode: str, steps: int) -> Links:
 def simulated_part(quick: bool) -> None:
     print("## DeepSeek-V3 on 4 rail-wired nodes of 8 H200, 32 redundant experts\n")
     print("Prefill: 4,096 tokens a GPU, hierarchical_dedup; decode: 256, low_latency. Per layer; bytes are payload of")
-    print(
-        "the busiest link and of all. `move`: the step that changes the placement; times after it are of the\nstep after next, when the GPUs are in step again.\n"
-    )
+    print("the busiest link and of all. `move`: the step that changes the placement. Times after it are of the second")
+    print("step after it, when all GPUs are in step again.\n")
     times: list[tuple[str, ...]] = []
     drawn: dict[str, dict[str, Links]] = {}
     for phase in ("decode",) if quick else PHASES:
@@ -248,8 +247,9 @@ def draw_links(drawn: dict[str, dict[str, Links]]) -> None:
                 for number, (label, name) in enumerate(zip(labels, ("before", *MODES), strict=True)):
                     values = np.sort(steps[name][kind])[::-1]
                     axis.plot(values, color=colour(number), marker=".", ms=4, lw=1, label=label)
-                axis.set_ylim(bottom=0)
-                axis.set_title(f"{phase}: {kind}")
+                idle = not any(steps[name][kind].any() for name in ("before", *MODES))
+                axis.set_ylim(0, 1 if idle else None)
+                axis.set_title(f"{phase}: {kind}{', none' if idle else ''}")
             page.axes[row][0].set_ylabel("MB")
         for axis in page.axes[-1]:
             axis.set_xlabel("link")

@@ -32,7 +32,7 @@ def _among(weights: Any, free: Any, uniform: Any) -> Any:
         if free[expert]:
             left += weights[expert]
     left *= uniform
-    last = np.int64(-1)
+    last = -1
     for expert in range(len(weights)):
         if free[expert]:
             last = expert

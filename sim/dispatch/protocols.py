@@ -78,7 +78,8 @@ class CollectivePolicy(Protocol):
 class CarriesTokens(Protocol):
     """A collective policy that takes the tokens of a mixture of experts to their ranks, and the results back.
 
-    ``messages``: the message profile that its messages have unless the scenario names another.
+    ``messages``: the message profile that its messages have unless the scenario names another. ``needs_counts``
+    (absent: True): ranks tell each other first how much is coming, two small collectives.
     """
 
     messages: str

@@ -3,8 +3,8 @@
 Cast: a ``Job`` is what all GPUs of a workload have in common; a ``Decision`` is one layer's routing (who computes what,
 which weights move, which messages carry the tokens), made once for a group when its last GPU knows its counts; a
 ``Layer`` is one group's passage through one layer, shared by its GPUs; ``Steps`` notes times and loads; a
-``MoeWorkload`` runs a process for each GPU and micro-batch. GPUs of a group are numbered rank by rank, the shards of a rank (tensor
-parallelism) next to each other.
+``MoeWorkload`` runs a process for each GPU and micro-batch. GPUs of a group are numbered rank by rank, the shards of a
+rank (tensor parallelism) next to each other.
 
 A GPU passes a layer so: gate; counts are exchanged, which waits for the slowest of the group; the planner thinks;
 weights that must move and tokens leave together; the shared experts run meanwhile; the experts run when the tokens of

@@ -278,6 +278,31 @@ def llep(runs: Runs) -> None:
     assert runs["llep"].frame("gpus")["tokens"].nunique() == 1
 
 
+def measured_routing(runs: Runs) -> None:
+    steps = {name: run.frame("moe_steps") for name, run in runs.items()}
+    static = steps["static"]
+    for name in ("least_loaded", "greedy_lpt", "bip", "sinkhorn", "capacity_drop", "rectified"):
+        assert steps[name]["max_over_mean"].max() < static["max_over_mean"].min()
+    assert steps["least_loaded"]["planner_us"].min() > static["time_us"].max()
+    assert steps["eplb"]["time_us"].iloc[-1] < static["time_us"].iloc[-1] < steps["eplb"]["time_us"].iloc[1]
+    counted = {name: set(run.frame("counters")["name"]) for name, run in runs.items() if run.rows("counters")}
+    assert "token copies dropped" in counted["capacity_drop"]
+    assert {"token copies rerouted", "token copies added"} <= counted["rectified"]
+
+
+def eplb(runs: Runs) -> None:
+    steps = {name: run.frame("moe_steps") for name, run in runs.items()}
+    for phase in ("prefill", "decode"):
+        before = steps[f"{phase}_before"].iloc[-1]
+        for mode in ("hierarchical", "global"):
+            after = steps[f"{phase}_{mode}"]
+            assert after["weight_transfers"].gt(0).tolist() == [False, True, False, False]
+            assert after["max_over_mean"].iloc[-1] < 1.2 < before["max_over_mean"]
+            assert after["time_us"].iloc[-1] < before["time_us"] < 0.7 * after["time_us"].iloc[1]
+    assert between(runs["prefill_before"], "leaf", "spine")["bytes"].sum() == 0  # tokens go along the rails
+    assert between(runs["prefill_global"], "leaf", "spine")["bytes"].sum() > 0  # weights do not
+
+
 class Entry(NamedTuple):
     """What makes a scenario small, and what it must show."""
 
@@ -309,6 +334,8 @@ ENTRIES: dict[str, Entry] = {
     "nvl72": Entry((), nvl72),
     "rail": Entry((), rail),
     "llep": Entry((), llep),
+    "measured_routing": Entry(("workload.0.layers=1", "workload.0.routing.layers=[8]"), measured_routing),
+    "eplb": Entry(("workload.0.layers=1",), eplb),
     "nccl_h100_cluster": Entry(("fabric.topology.nodes=2", "workload.0.size=1GiB"), nccl_h100_cluster),
 }
 
