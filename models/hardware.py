@@ -143,7 +143,7 @@ _ALL = (
         scale_up=("nvswitch", 7_200 * G, 72, f"{GB200}: NVLink 5, 1.8 TB/s both directions"),
         nic=(400 * G, "NVIDIA DGX GB200 data sheet: 4 ConnectX-7 for 4 GPUs of a tray"),
         launch=(1.86, "as b200_sxm"),
-        calibrated=dict.fromkeys(_KINDS, "b200_sxm"),
+        calibrated={kind: "b200_sxm" for kind in _KINDS if kind != "moe"},
     ),
     _gpu(
         "h800",

@@ -43,7 +43,7 @@ SHIPPED = {
 # us per expert and multiprocessor; rows (inner), local rows as shares of the peak bandwidth; cache that an expert's
 # rows have to themselves, bytes; more tensor time beyond it.
 _START = (20.0, 0.85, 0.5, 1.0, 3.0, 0.5, 1.0, 3.0, 3.0, 4e7, 0.2)
-_LOW = (2.0, 0.2, 0.02, 0.05, 2.0, 0.01, 0.01, 0.05, 0.05, 4e6, 0.001)
+_LOW = (2.0, 0.2, 0.02, 0.05, 3.0, 0.01, 0.01, 0.05, 0.05, 4e6, 0.001)
 _HIGH = (200.0, 1.1, 1.1, 100.0, 12.0, 1.0, 60.0, 100.0, 100.0, 4e8, 3.0)
 # The general table: log2 of tokens per active expert, active experts, hidden, inner.
 _GENERAL_AXES = (
@@ -71,6 +71,9 @@ _SHAPES = (
     Field(0.10, (2.2, 4.0, 5.0, 1.8)),
     Field(0.10, (3.0, 2.0, 1.5, 4.0), within=(0,)),
     Field(0.05, (1.0, 2.0, 3.0, 8.0), within=(0,), rough=True),
+    Field(0.06, (0.8, 6.0, 6.0, 3.0)),
+    Field(0.05, (0.6, 20.0, 20.0, 20.0), within=(0,)),
+    Field(0.05, (20.0, 0.7, 0.7, 20.0), within=(0,)),
 )
 _DIFFERENCE = (Field(0.05, (8.0, 5.0, 5.0, 5.0), within=(0,)), Field(0.03, (1.5, 1.0, 0.7, 2.0), within=(0,)))
 # Of a mean of five draws, of a row of one draw (wide-EP tables), of a row lent by a sibling.

@@ -232,6 +232,22 @@ def test_traffic_counts_a_token_with_two_experts_on_one_rank_once() -> None:
     assert sent.to_rank.tolist() == [[0, 1], [0, 1]]
 
 
+def test_traffic_of_one_slot_an_expert_is_that_of_the_general_way() -> None:
+    """An idle second slot of one expert takes the way through slots that fill up; nothing else differs."""
+    rng = np.random.default_rng(5)
+    tokens = np.array([40, 0, 70, 20])
+    choices = np.argsort(rng.random((130, 12)) * np.arange(1, 13), axis=1)[:, :3].astype(np.int32)
+    choices[::7, 1] = -1  # dropped
+    slots, ranks, node = np.arange(12), np.repeat(np.arange(4), 3), np.array([0, 0, 1, 1])
+    copies = np.zeros((4, 12), dtype=np.int64)
+    for rank, rows in enumerate(np.split(choices, tokens.cumsum()[:-1])):
+        np.add.at(copies[rank], rows[rows >= 0], 1)
+    one = ExpertPlan(slots, ranks, copies)
+    more = ExpertPlan(np.append(slots, 11), np.append(ranks, 0), np.pad(copies, ((0, 0), (0, 1))))
+    for quick, general in zip(traffic(choices, tokens, one, node), traffic(choices, tokens, more, node), strict=True):
+        assert quick.tolist() == general.tolist()
+
+
 def test_traffic_refuses_another_plan() -> None:
     choices = np.array([[0], [0]], dtype=np.int32)
     tokens = np.array([2])

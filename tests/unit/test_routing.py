@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
-from models.routing.draws import draw, drawn_scores, inclusion, weights_for
+from models.mix import mix
+from models.routing.draws import alias, draw, drawn_scores, inclusion, weights_for
 from models.routing.formulas import Balanced, Hot, hot_from_text
 from models.routing.groups import draw_in_groups
 from models.routing.measured import Counts, Trace
@@ -156,6 +157,36 @@ def test_group_limited_choices(sigma: float) -> None:
     best = np.argsort(-scores, axis=1)[:, :8]
     assert max(len(set(row)) for row in (best // 8).tolist()) == 4
     assert np.abs(shares(best, 64) - shares(choices, 64)).max() < 0.006
+
+
+def test_group_limited_draws_word_by_word() -> None:
+    """Many words ahead or one by one, and with the way through all that are left in between: the same experts."""
+    step, mask = 0x9E3779B97F4A7C15, 2**64 - 1
+    weights = np.array([50.0, 1, 1, 1, 1e-3, 1e-3, 3, 2, 5, 1, 1e-4, 7])
+    threshold, other = (table.tolist() for table in alias.py_func(weights))
+    state, expected = int(mix(np.uint64(3))), []
+    for _ in range(300):
+        row: list[int] = []
+        while len(row) < 4:
+            groups = {expert // 3 for expert in row}
+            free = [e for e in range(12) if e not in row and (len(groups) < 2 or e // 3 in groups)]
+            for _ in range(24):
+                state = state + step & mask
+                word = int(mix(np.uint64(state)))
+                cell = (word >> 32) * 12 >> 32
+                expert = cell if word & 0xFFFFFFFF <= threshold[cell] else other[cell]
+                if expert in free:
+                    break
+            else:
+                state = state + step & mask
+                left = (int(mix(np.uint64(state))) >> 11) * 2.0**-53 * sum(weights[e] for e in free)
+                for expert in free:
+                    left -= weights[expert]
+                    if left < 0:
+                        break
+            row.append(expert)
+        expected.append(row)
+    assert draw_in_groups(weights, 300, 4, np.uint64(3), 4, 2).tolist() == expected
 
 
 def test_groups_by_hand() -> None:

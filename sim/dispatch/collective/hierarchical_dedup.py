@@ -8,8 +8,8 @@ results of a token are added up in the rank, then in the node at the peer of its
 Both halves run at the same time, in ``chunks`` parts, the second half one part behind the first. As flows: a pair of
 the first half has one; a pair of the second has one of all parts but the last, which runs beside the first half, and
 one of the last part, which leaves when all of the first half has arrived at the rank that goes on with it. So the end
-comes one part after that of the slower half. Tokens that stay in their node go with the others. Reductions take no time. In
-an all_to_all of buffers nothing can be left out: the two levels and the parts remain.
+comes one part after that of the slower half. Tokens that stay in their node go with the others. Reductions take no
+time. In an all_to_all of buffers nothing can be left out: the two levels and the parts remain.
 """
 
 from __future__ import annotations
