@@ -43,7 +43,7 @@ SHIPPED = {
 # us per expert and multiprocessor; rows (inner), local rows as shares of the peak bandwidth; cache that an expert's
 # rows have to themselves, bytes; more tensor time beyond it.
 _START = (20.0, 0.85, 0.5, 1.0, 3.0, 0.5, 1.0, 3.0, 3.0, 4e7, 0.2)
-_LOW = (2.0, 0.2, 0.02, 0.05, 3.0, 0.01, 0.01, 0.05, 0.05, 4e6, 0.001)
+_LOW = (2.0, 0.2, 0.02, 0.05, 2.5, 0.01, 0.01, 0.05, 0.05, 4e6, 0.001)
 _HIGH = (200.0, 1.1, 1.1, 100.0, 12.0, 1.0, 60.0, 100.0, 100.0, 4e8, 3.0)
 # The general table: log2 of tokens per active expert, active experts, hidden, inner.
 _GENERAL_AXES = (
@@ -54,6 +54,7 @@ _GENERAL_AXES = (
 )
 _GENERAL = (Field(0.12, (3.0, 4.0, 3.0, 4.0)), Field(0.06, (1.0, 6.0, 6.0, 6.0)))
 _GENERAL_NOISE = 0.1
+_TREND, _TREND_OCTAVES, _BEYOND = 0.7, 2.01, 4
 _GENERAL_ROWS = 1000
 # The table of measured shapes: log2 tokens, EP size, TP size, and the routing's skew. Category: the kernel.
 _NAMES = (
@@ -221,7 +222,7 @@ def fit(table: Table, system: str, lend: bool = True) -> dict[str, Any]:
     if lent is not None:
         own = {name: np.concatenate([own[name], lent[0][name]]) for name in _NAMES}
         residual = np.concatenate([residual, lent[1]])
-        noise = np.concatenate([noise, np.full(len(lent[1]), _NOISE_LENT)])
+        noise = np.concatenate([noise, np.where(lent[0]["kernel"] == moe.WIDE, _NOISE_DRAW, _NOISE_LENT)])
     tokens, ep = table["num_tokens"], table["moe_ep_size"]
     spans = {"num_tokens": [int(tokens.min()), int(tokens.max())], "moe_ep_size": [int(ep.min()), int(ep.max())]}
     return {"range": spans, "default": _default(laws), "laws": laws, "groups": _groups(own, residual, noise)}
@@ -244,13 +245,15 @@ def _lent(
     for key, tokens, value in zip(_keys(own, *line), own["num_tokens"].tolist(), residual.tolist(), strict=True):
         mine.setdefault(key, {})[tokens] = value
     difference = np.full(len(theirs), np.nan)
-    lacking = np.zeros(len(theirs), np.bool_)
+    inside = np.zeros(len(theirs), np.bool_)
     for row, (key, tokens) in enumerate(zip(_keys(other, *line), other["num_tokens"].tolist(), strict=True)):
         known = mine.get(key, {})
         if tokens in known:
             difference[row] = known[tokens] - theirs[row]
-        elif known:
-            lacking[row] = min(known) < tokens < max(known)
+        if known:
+            inside[row] = min(known) <= tokens <= max(known)
+    # A row of one draw is so noisy that the sibling's helps where both were measured, too.
+    lacking = inside & (np.isnan(difference) | (other["kernel"] == moe.WIDE))
     points, categories, models = _places(other)
     moved, lent = theirs.copy(), np.zeros(len(theirs), np.bool_)
     for key in dict.fromkeys(models):
@@ -340,7 +343,7 @@ def _complete(
     first = {load: next(i for i in rows if labels[i] == load) for load in loads}
     layouts = sorted({(int(table["moe_tp_size"][i]), int(table["moe_ep_size"][i])) for i in rows})
     tokens = sorted({int(table["num_tokens"][i]) for i in rows})
-    cells = np.empty((len(loads), len(layouts), len(tokens)))
+    cells = np.empty((len(loads), len(layouts), len(tokens) + 1))
     for i, load in enumerate(loads):
         one = first[load]
         for j, (tp, ep) in enumerate(layouts):
@@ -348,9 +351,17 @@ def _complete(
             where = _points(
                 count, np.full(len(count), ep), np.full(len(count), tp), np.full(len(count), points[one, 3])
             )
-            cells[i, j] = guess.at(where, np.tile(categories[one], (len(count), 1))) + middle
+            cells[i, j, :-1] = guess.at(where, np.tile(categories[one], (len(count), 1))) + middle
+    # Beyond the largest count the trend of the last octaves goes on, weakened, for a while.
+    octaves = np.log2(tokens)
+    last = octaves >= octaves[-1] - _TREND_OCTAVES
+    bent = cells[:, :, :-1][:, :, last]
+    centred = octaves[last] - octaves[last].mean()
+    slope = (bent * centred).sum(-1) / max(float((centred**2).sum()), 1.0)
+    cells[:, :, -1] = np.clip(cells[:, :, -2] + _TREND * slope * _BEYOND, -3.0, 3.0)
     named = dict(zip(moe.GROUP, group, strict=True))
     shape = {"rows": len(rows), "loads": loads, "layouts": [list(layout) for layout in layouts], "tokens": tokens}
+    shape["tokens"] = [*tokens, tokens[-1] * 2**_BEYOND]
     return {**named, **shape, "table": pack(cells, 5e-4)}
 
 

@@ -144,7 +144,7 @@ def grouped_us(
     tokens: Any,
     stats: Any,
 ) -> Any:
-    """One layer's experts on one GPU: ``tokens`` per expert -> microseconds; ``stats`` is scratch for ``STATS`` numbers."""
+    """One layer: ``tokens`` per expert of this GPU -> microseconds; ``stats`` is scratch for ``STATS`` numbers."""
     stats[:] = 0.0
     _count(tokens, stats)
     if stats[1] == 0:
@@ -322,7 +322,10 @@ def label_of(distribution: str, activated: int) -> str:
 
 
 class _Group:
-    """The measured shapes of one model under one kernel: log residual by (load, layout, tokens)."""
+    """The measured shapes of one model under one kernel: log residual by (load, layout, tokens).
+
+    The last token count was not measured: it says where the trend leads.
+    """
 
     def __init__(self, part: dict[str, Any]) -> None:
         self.loads = {name: i for i, name in enumerate(part["loads"])}
@@ -337,7 +340,7 @@ class _Group:
         return float(np.interp(math.log2(tokens), self.tokens, row))
 
     def holds(self, tokens: int) -> bool:
-        return bool(self.tokens[0] - 1e-9 <= math.log2(tokens) <= self.tokens[-1] + 1e-9)
+        return bool(self.tokens[0] - 1e-9 <= math.log2(tokens) <= self.tokens[-2] + 1e-9)
 
 
 def choices(fitted: Body) -> dict[str, Sequence[str]]:

@@ -298,7 +298,7 @@ def eplb(runs: Runs) -> None:
             after = steps[f"{phase}_{mode}"]
             assert after["weight_transfers"].gt(0).tolist() == [False, True, False, False]
             assert after["max_over_mean"].iloc[-1] < 1.2 < before["max_over_mean"]
-            assert after["time_us"].iloc[-1] < before["time_us"] < 0.7 * after["time_us"].iloc[1]
+            assert after["time_us"].iloc[-1] < before["time_us"] < after["time_us"].iloc[1]
     assert between(runs["prefill_before"], "leaf", "spine")["bytes"].sum() == 0  # tokens go along the rails
     assert between(runs["prefill_global"], "leaf", "spine")["bytes"].sum() > 0  # weights do not
 
