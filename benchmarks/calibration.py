@@ -75,6 +75,9 @@ def show(kind: str, found: dict[str, dict[str, Any]], system: str) -> None:
     for which, methods in found.items():
         print(f"{kind} {system}, {which} ({methods['ours']['n']} rows held out): median / 90th percentile of the error")
         for method, table in methods.items():
+            if not table["n"]:
+                print(f"  {method:<14}no rows of the same model to start from")
+                continue
             cells = "  ".join(f"{100 * one['median']:6.1f} /{100 * one['p90']:6.1f}" for one in table["bins"])
             print(f"  {method:<14}{100 * table['median']:6.2f} /{100 * table['p90']:6.2f} %   by size: {cells}")
 

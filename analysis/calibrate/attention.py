@@ -45,22 +45,36 @@ _START = {
     "mixed": (6.0, 0.6, 0.7, 0.9, 2.0, 1.0, 0.001, 0.5, 0.005, 0.8),
 }
 _FREEDOM = 50.0
-# Coordinates of the residual: log2 of (batch x KV heads), length, queries per KV head, KV heads. The sizes and
-# lengths maximise the likelihood of the H100 and B200 tables; they hold for all GPUs.
+_PRIOR = 0.1  # pull of a free number's logarithm to its start: what rows are silent on stays plausible
+# Coordinates of the residual: log2 of (batch x KV heads), length, queries per KV head, KV heads. A field that is long
+# in all but two coordinates says that a kernel is chosen by these two. Sizes and lengths: by held-out errors on the
+# A100, H100 and B200 tables; they hold for all GPUs.
 _FIELDS = {
     "context": (Field(0.3, (7.0, 5.0, 3.0, 12.0)), Field(0.04, (2.0, 2.0, 2.0, 3.0), rough=True)),
-    "generation": (Field(0.08, (1.6, 3.0, 4.0, 4.0)), Field(0.04, (2.5, 4.0, 4.0, 3.0), rough=True)),
+    "generation": (
+        Field(0.08, (1.6, 3.0, 4.0, 4.0)),
+        Field(0.04, (2.5, 4.0, 4.0, 3.0), rough=True),
+        Field(0.05, (1.5, 1.5, 20.0, 20.0)),
+        Field(0.05, (20.0, 1.0, 1.0, 20.0)),
+        Field(0.05, (1.0, 20.0, 1.0, 1.0)),
+    ),
 }
 _NOISE = 0.02
 # The same for mixed batches: log2(1 + .) of chunk, past, decodes, their length.
-_MIXED_FIELDS = (Field(0.15, (4.0, 5.0, 4.0, 4.0), within=(0,)), Field(0.1, (1.5, 2.5, 1.5, 1.5), within=(0,)))
+_MIXED_FIELDS = (
+    Field(0.15, (4.0, 5.0, 4.0, 4.0)),
+    Field(0.12, (1.5, 2.0, 1.5, 1.5)),
+    Field(0.08, (8.0, 8.0, 1.0, 1.0)),
+    Field(0.08, (1.0, 8.0, 8.0, 1.0)),
+    Field(0.08, (8.0, 8.0, 1.0, 8.0)),
+)
 _MIXED_AXES = (
     [16, 32, 64, 128, 256, 512, 1024, 2048],
-    [0, 16, 64, 256, 1024, 4096, 16384],
+    [0, 16, 64, 256, 1024, 2048, 4096, 8192, 16384],
     [0, 1, 2, 4, 8, 16, 32, 64, 128, 256],
-    [0, 16, 64, 256, 1024, 4096, 16384],
+    [0, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384],
 )
-_MIXED_ROWS = 1500  # of a model, at most, for its table
+_MIXED_ROWS = 2500  # of a model, at most, for its table
 _GROUPS = (1, 2, 4, 5, 8, 16, 32, 64)
 _KV_HEADS = (1, 2, 4, 8, 16, 32, 64)
 
@@ -90,9 +104,12 @@ def _fit_law(phase: str, system: str, shapes: list[NDArray[np.float64]], log_tim
         head = _hardware(system, packed)
         start = np.log(_START[phase])
 
-        def error(theta: NDArray[np.float64], head: list[float] = head) -> NDArray[np.float64]:
+        def error(
+            theta: NDArray[np.float64], head: list[float] = head, start: NDArray[np.float64] = start
+        ) -> NDArray[np.float64]:
             law = np.array([*head, *np.exp(theta)])
-            return np.log(attention.law_us(number, law, *shapes)) - log_time
+            off = np.log(attention.law_us(number, law, *shapes)) - log_time
+            return np.concatenate([off, _PRIOR * (theta - start)])
 
         bounds = (start - np.log(_FREEDOM), start + np.log(_FREEDOM))
         result = least_squares(error, start, loss="soft_l1", f_scale=0.1, bounds=bounds, max_nfev=100)
@@ -154,7 +171,8 @@ def _fit_mixed(table: Mapping[str, NDArray[Any]], system: str) -> dict[str, Any]
     head, start = _hardware(system, False), np.log(_START["mixed"])
 
     def error(theta: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.log(attention.mixed_law_us(np.array([*head, *np.exp(theta)]), *shapes)) - log_time
+        off = np.log(attention.mixed_law_us(np.array([*head, *np.exp(theta)]), *shapes)) - log_time
+        return np.concatenate([off, _PRIOR * (theta - start)])
 
     bounds = (start - np.log(_FREEDOM), start + np.log(_FREEDOM))
     result = least_squares(error, start, loss="soft_l1", f_scale=0.1, bounds=bounds, max_nfev=100)
@@ -240,6 +258,13 @@ def roofline(table: Mapping[str, NDArray[Any]], system: str) -> NDArray[np.float
     tokens = np.where(context, new, 1.0)
     work = 4 * batch * heads * dim * tokens * np.where(context, kv - (new - 1) / 2, kv)
     traffic = 2 * wide * dim * batch * (heads * tokens + kv_heads * kv)
+    if "n_decode" in table:
+        mixed = table["phase"] == attention.MIXED
+        named = (table[name].astype(np.float64) for name in attention.MIXED_COLUMNS)
+        chunk, past, decodes, length = named
+        both = 4 * heads * dim * (chunk * (past + (chunk + 1) / 2) + decodes * length)
+        rows = heads * (chunk + decodes) + kv_heads * (past + chunk + decodes * length)
+        work, traffic = np.where(mixed, both, work), np.where(mixed, 2 * wide * dim * rows, traffic)
     return np.maximum(work / gpu.peak["bfloat16"], traffic / gpu.memory_bandwidth) * 1e6
 
 
@@ -248,4 +273,9 @@ def coordinates(table: Mapping[str, NDArray[Any]]) -> tuple[NDArray[np.float64],
     kv = table.get("kv_len", table["isl"])
     named = (table["batch_size"], kv, table["num_heads"], table["num_key_value_heads"])
     points = np.log2(np.stack([values.astype(np.float64) for values in named], axis=1))
+    mixed = table["phase"] == attention.MIXED
+    if mixed.any():
+        batches = np.stack([table[name] for name in attention.MIXED_COLUMNS], axis=1).astype(np.float64)
+        points = np.concatenate([np.where(mixed[:, None], 0.0, points), np.log2(1 + batches) * mixed[:, None]], axis=1)
+        return points, common.groups(table["phase"], table["num_key_value_heads"])
     return points, (table["phase"] == "generation").astype(np.int64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,33 +10,27 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from analysis.calibrate import common
-from analysis.calibrate.common import Shipped
 from analysis.calibrate.kriging import Field, krige
-from models.calibrated import Column, pack
+from analysis.calibrate.moe_rows import NAMES, SHIPPED, Table, rows, trapped
+from models.calibrated import pack
 from models.compute import moe
 from models.hardware import GPUS, Gpu
 
 COLUMNS = moe.COLUMNS
 TIMES = ("time_us",)
-Table = Mapping[str, NDArray[Any]]
-
-_AIC = "github.com/ai-dynamo/aiconfigurator @ 095f58a51c4ca8e61b66ec108d86f223f8d559ce"
-_APACHE = "Apache-2.0, Copyright NVIDIA CORPORATION & AFFILIATES"
-_SIM = "github.com/casys-kaist/LLMServingSim @ 5daddb21a545658d5150b535712d0494584b5278: RTXPRO6000 moe.csv"
-_WIDE = "wide-EP moe, TensorRT-LLM 1.3.0rc10"
-SHIPPED = {
-    "a100_sxm": Shipped(["moe_a100_sxm.csv.gz"], f"{_AIC}: a100_sxm moe, vLLM 0.14.0", _APACHE),
-    **{
-        system: Shipped(
-            [f"moe_{system}.csv.gz", f"moe_wideep_{system}.csv.gz"],
-            f"{_AIC}: {system} moe, vLLM 0.24.0; {_WIDE}",
-            _APACHE,
-        )
-        for system in ("h100_sxm", "h200_sxm", "b200_sxm")
-    },
-    "gb200": Shipped(["moe_wideep_gb200.csv.gz"], f"{_AIC}: gb200 {_WIDE}", _APACHE),
-    "rtx_pro_6000": Shipped(["moe_activated_rtx_pro_6000.csv.gz"], _SIM, "MIT, Copyright the LLMServingSim authors"),
-}
+__all__ = [
+    "COLUMNS",
+    "SHIPPED",
+    "TIMES",
+    "blocks",
+    "coordinates",
+    "fit",
+    "roofline",
+    "rows",
+    "shape",
+    "size",
+    "trapped",
+]
 
 # Free numbers of the law: floor us; weights, tensor, rows (hidden) as shares of the peaks; power; share of padding;
 # us per expert and multiprocessor; rows (inner), local rows as shares of the peak bandwidth; cache that an expert's
@@ -45,6 +38,7 @@ SHIPPED = {
 _START = (20.0, 0.85, 0.5, 1.0, 3.0, 0.5, 1.0, 3.0, 3.0, 4e7, 0.2)
 _LOW = (2.0, 0.2, 0.02, 0.05, 2.5, 0.01, 0.01, 0.05, 0.05, 4e6, 0.001)
 _HIGH = (200.0, 1.1, 1.1, 100.0, 12.0, 1.0, 60.0, 100.0, 100.0, 4e8, 3.0)
+_PRIOR = 0.05  # pull of a free number's logarithm to its start: what rows are silent on stays plausible
 # The general table: log2 of tokens per active expert, active experts, hidden, inner.
 _GENERAL_AXES = (
     [2**i for i in range(15)],
@@ -57,16 +51,6 @@ _GENERAL_NOISE = 0.1
 _TREND, _TREND_OCTAVES, _BEYOND = 0.7, 2.01, 4
 _GENERAL_ROWS = 1000
 # The table of measured shapes: log2 tokens, EP size, TP size, and the routing's skew. Category: the kernel.
-_NAMES = (
-    *moe.GROUP,
-    "moe_tp_size",
-    "moe_ep_size",
-    "distribution",
-    "activated_experts",
-    "num_tokens",
-    "rank0_num_tokens",
-    "time_us",
-)
 _SHAPES = (
     Field(0.30, (12.0, 5.0, 6.0, 4.0), within=(0,)),
     Field(0.10, (2.2, 4.0, 5.0, 1.8)),
@@ -84,29 +68,6 @@ SIBLING = {"h100_sxm": "h200_sxm", "h200_sxm": "h100_sxm", "gb200": "b200_sxm", 
 STAND_IN = {"gb200": "b200_sxm"}  # laws of dtypes that were not measured here
 
 
-_ACTIVATED = (Column("tokens"), Column("activated_experts"), Column("time_us", "number", 1e-6, 1e12))
-#: What the table by activated experts was measured on: Qwen3-30B-A3B in bfloat16, one GPU.
-_QWEN3_30B: dict[str, Any] = {
-    "dtype": "bfloat16",
-    "kernel": "vllm_fused_moe",
-    "hidden_size": 2048,
-    "inter_size": 768,
-    "num_experts": 128,
-    "num_slots": 128,
-    "topk": 8,
-    "moe_tp_size": 1,
-    "moe_ep_size": 1,
-    "distribution": "balanced",
-}
-
-
-def trapped(table: Table) -> NDArray[np.bool_]:
-    """Rows called balanced that are not: DeepSeek-V3's and Kimi-K2's gates with more than one rank."""
-    many = np.isin(table["num_experts"], (256, 384)) & (table["hidden_size"] == 7168)
-    vllm = np.array([str(name).startswith("vllm") for name in table["kernel"]], np.bool_)
-    return many & vllm & (table["moe_ep_size"] > 1) & (table["distribution"] == "balanced")
-
-
 def _head(system: str, dtype: str) -> list[float]:
     gpu: Gpu = GPUS.get(system, GPUS["h100_sxm"])
     return [gpu.sms, gpu.peak_of(dtype) / 1e6, gpu.memory_bandwidth / 1e6, moe.WEIGHT_BYTES[dtype]]
@@ -121,11 +82,14 @@ def law_us(law: list[float], shapes: moe.Shapes) -> NDArray[np.float64]:
 def _fit_law(system: str, dtype: str, shapes: moe.Shapes, log_time: NDArray[np.float64]) -> list[float]:
     head = _head(system, dtype)
 
+    start = np.log(_START)
+
     def error(theta: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.log(law_us([*head, *np.exp(theta)], shapes)) - log_time
+        off = np.log(law_us([*head, *np.exp(theta)], shapes)) - log_time
+        return np.concatenate([off, _PRIOR * (theta - start)])
 
     bounds = (np.log(_LOW), np.log(_HIGH))
-    result = least_squares(error, np.log(_START), loss="soft_l1", f_scale=0.1, bounds=bounds, max_nfev=60)
+    result = least_squares(error, start, loss="soft_l1", f_scale=0.1, bounds=bounds, max_nfev=60)
     return [*head, *(float(f"{value:.6g}") for value in np.exp(result.x))]
 
 
@@ -215,12 +179,12 @@ def fit(table: Table, system: str, lend: bool = True) -> dict[str, Any]:
         mine = {(part["dtype"], part["kernel"]) for part in laws}
         strange = [part for part in theirs if (part["dtype"], part["kernel"]) not in mine]
         laws += [{**part, "rows": 0, "from": STAND_IN[system]} for part in strange]
-    own = {name: full[name] for name in _NAMES}
+    own = {name: full[name] for name in NAMES}
     residual = np.log(own["time_us"]) - np.log(_general_us(laws, full, shapes))
     noise = np.where(own["kernel"] == moe.WIDE, _NOISE_DRAW, _NOISE)
     lent = _lent(own, residual, system) if lend and system in SIBLING else None
     if lent is not None:
-        own = {name: np.concatenate([own[name], lent[0][name]]) for name in _NAMES}
+        own = {name: np.concatenate([own[name], lent[0][name]]) for name in NAMES}
         residual = np.concatenate([residual, lent[1]])
         noise = np.concatenate([noise, np.where(lent[0]["kernel"] == moe.WIDE, _NOISE_DRAW, _NOISE_LENT)])
     tokens, ep = table["num_tokens"], table["moe_ep_size"]
@@ -286,7 +250,7 @@ def _shipped_residual(system: str) -> tuple[dict[str, NDArray[Any]], NDArray[np.
     """A GPU's shipped rows and what ``grouped_us`` leaves of them, in log units."""
     full = moe.filled(common.shipped_table("moe", system))
     general = _general_us(_shipped_laws(system), full, moe.shapes_of(full))
-    return {name: full[name] for name in _NAMES}, np.log(full["time_us"]) - np.log(general)
+    return {name: full[name] for name in NAMES}, np.log(full["time_us"]) - np.log(general)
 
 
 def _default(laws: list[dict[str, Any]]) -> dict[str, str]:
@@ -368,23 +332,6 @@ def _complete(
 def shape(table: Table) -> NDArray[np.int64]:
     """Rows of one shape (all columns but the time) carry one number."""
     return common.groups(*(table[column.name] for column in COLUMNS if column.name in table))
-
-
-def rows(system: str) -> dict[str, NDArray[Any]]:
-    """The shipped rows of a GPU's tables, with the columns that only some have filled in."""
-    parts = []
-    for file in SHIPPED[system].files:
-        if file.startswith("moe_activated"):
-            raw = common.read_measured(file, _ACTIVATED).table
-            fixed = {name: np.full(len(raw["tokens"]), value) for name, value in _QWEN3_30B.items()}
-            words = {name: value.astype(object) for name, value in fixed.items() if value.dtype.kind == "U"}
-            given = {"num_tokens": raw["tokens"], "activated_experts": raw["activated_experts"]}
-            table = {**fixed, **words, **given, "time_us": raw["time_us"]}
-        else:
-            table = common.read_measured(file, common.columns_of("moe")).table
-        full = moe.filled(table)
-        parts.append({name: full[name] for name in _NAMES})
-    return common.join(parts)
 
 
 def size(table: Table) -> tuple[NDArray[np.float64], str]:

@@ -15,7 +15,6 @@ one rank); they are in that last table only and never in ``grouped_us``.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 
 from models.calibrated import Body, Column, Prediction, unpack
 from models.compute.grid import linear4, place
-from models.compute.moe_loads import DRAWS, heaviest_rank
+from models.compute.moe_loads import DRAWS, Routing, heaviest_rank, routing_of
 from models.jit import njit
 
 COLUMNS = (
@@ -45,23 +44,9 @@ COLUMNS = (
     Column("kernel", "text", optional=True),
 )
 WEIGHT_BYTES = {"bfloat16": 2.0, "float16": 2.0, "fp8_block": 1.0, "fp8": 1.0, "w4a16_mxfp4": 0.53125, "nvfp4": 0.5625}
-_ROUTING = re.compile(r"(balanced|uniform|power_law_(\d+(\.\d+)?))(_eplb)?\Z")
 WIDE = "cutlass"  # the kernel of the wide-EP tables
 STATS = 6  # active experts, rows here, rows padded to 16, 64 and 128, sum of squares of an expert's rows
 _DRAW = (0.2, 5.0)  # how far the draw behind a row may lie from ours
-
-
-class Routing(NamedTuple):
-    """What a name of the ``distribution`` column says."""
-
-    exponent: float  # 0: balanced
-    eplb: bool
-
-
-def routing_of(name: str) -> Routing | None:
-    """``balanced``, ``uniform``, ``power_law_1.2``, each with ``_eplb`` behind or not; None: no such routing."""
-    found = _ROUTING.match(name)
-    return Routing(float(found[2] or 0), bool(found[4])) if found else None
 
 
 @njit("f8(f8[::1], f8, f8, f8, f8[::1])", internal=True)

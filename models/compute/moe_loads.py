@@ -9,13 +9,28 @@ Our draws come from an integer hash: the same for everyone, and not the collecto
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from models.jit import njit
 
 DRAWS = 5
+_ROUTING = re.compile(r"(balanced|uniform|power_law_(\d+(\.\d+)?))(_eplb)?\Z")
+
+
+class Routing(NamedTuple):
+    """What a name of the ``distribution`` column says."""
+
+    exponent: float  # 0: balanced
+    eplb: bool
+
+
+def routing_of(name: str) -> Routing | None:
+    """``balanced``, ``uniform``, ``power_law_1.2``, each with ``_eplb`` behind or not; None: no such routing."""
+    found = _ROUTING.match(name)
+    return Routing(float(found[2] or 0), bool(found[4])) if found else None
 
 
 @njit("f8(i8, i8)", internal=True)

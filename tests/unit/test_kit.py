@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from sim.dispatch.kit.__main__ import check, main
-from sim.dispatch.kit.collective import data_faults, sent_order
+from sim.dispatch.kit.collective import data_faults
+from sim.dispatch.kit.gates import feeding, sent_order
 from sim.dispatch.registry import LEVELS, Registry
 
 ROOT = Path(__file__).parents[2]
@@ -245,13 +246,17 @@ def test_each_fault_is_found(text: str, pairs: tuple[str, ...], check_name: str,
     assert any(what.startswith(check_name) for what in found), found
 
 
+def fed(messages, counts):
+    return feeding(messages, counts, sent_order(messages, counts))
+
+
 def test_data_that_goes_only_half_way_round_a_ring_is_missed() -> None:
     from sim.dispatch.collective import ring
 
     messages, counts = ring.Policy(ring.Params()).schedule("all_gather", 5, 5000)
-    assert not list(data_faults(messages, counts, sent_order(messages, counts), "all_gather", 5, 5000))
+    assert not list(data_faults(messages, fed(messages, counts), "all_gather", 5, 5000))
     short = [message for message in messages if message.opens >= 0]  # without the last step
-    found = list(data_faults(short, counts, sent_order(short, counts), "all_gather", 5, 5000))
+    found = list(data_faults(short, fed(short, counts), "all_gather", 5, 5000))
     assert found[0] == "rank 0 can get 0 B from rank 1, and is due 1000 B"
     assert len(found) == 5
 

@@ -8,8 +8,8 @@ import pytest
 from analysis.calibrate import common
 from analysis.calibrate import moe as calibrate
 from models.calibrated import fitted, fitted_file, path_of
-from models.compute.moe import GroupedModel, check, filled, predict, routing_of, spread_stats
-from models.compute.moe_loads import heaviest_rank
+from models.compute.moe import GroupedModel, check, filled, predict, spread_stats
+from models.compute.moe_loads import heaviest_rank, routing_of
 
 MEASURED = ("a100_sxm", "h100_sxm", "h200_sxm", "b200_sxm")
 
@@ -52,7 +52,7 @@ def test_names_of_routings() -> None:
 
 def test_spread_stats_counts_tiles() -> None:
     stats = spread_stats(np.array([100]), np.array([8]))  # four of 13, four of 12
-    assert stats.tolist() == [[8, 100, 128, 512, 1024]]
+    assert stats.tolist() == [[8, 100, 128, 512, 1024, 4 * 13**2 + 4 * 12**2]]
 
 
 @pytest.mark.parametrize("gpu", MEASURED)

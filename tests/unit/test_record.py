@@ -216,8 +216,9 @@ def test_table_without_rows_has_a_reason_and_no_file(tmp_path: Path) -> None:
 
 
 def test_frame_repeats_single_values_and_fixes_types() -> None:
-    made = frame("gpus", {"gpu": np.arange(3, dtype=np.int32), "busy_us": 1, "wait_us": [0, 1, 2]})
-    assert [str(kind) for kind in made.dtypes] == ["int64", "float64", "float64"]
+    whole = dict.fromkeys(("tokens", "peak_memory_bytes", "out_of_memory"), 0)
+    made = frame("gpus", {"gpu": np.arange(3, dtype=np.int32), "busy_us": 1, "wait_us": [0, 1, 2], **whole})
+    assert [str(kind) for kind in made.dtypes] == ["int64", "float64", "float64", "int64", "int64", "int64"]
     assert made["busy_us"].tolist() == [1, 1, 1]
 
 

@@ -17,7 +17,9 @@ CONTRACT = {
     "status",
     "links": "link src dst rate_gbps bytes packets utilisation queue_max_bytes marked dropped trimmed paused_us",
     "collectives": "id op algorithm ranks bytes start_us time_us algbw_gbytes busbw_gbytes",
-    "gpus": "gpu busy_us wait_us",
+    "moe_steps": "step layer time_us dispatch_us expert_us combine_us weights_us planner_us max_over_mean "
+    "weight_transfers bytes_moved peak_memory_bytes",
+    "gpus": "gpu busy_us wait_us tokens peak_memory_bytes out_of_memory",
     "series": "time_us group links queue_mean_bytes queue_max_bytes utilisation_mean utilisation_max",
     "reordering": "distance packets",
     "counters": "name reason count",

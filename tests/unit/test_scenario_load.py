@@ -275,5 +275,8 @@ def test_list_names_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "ethereal" in text
     assert "collective" in text
-    assert run_sim.main(["list", "hardware"]) == 2
+    assert run_sim.main(["list", "hardware"]) == 0
+    assert "h200_sxm" in capsys.readouterr().out
+    assert run_sim.main(["list", "models"]) == 0
+    assert "gpt-oss-120b" in capsys.readouterr().out
     assert run_sim.main(["list", "topologie"]) == 2

@@ -33,6 +33,7 @@ class Params(PolicyParams):
 class Policy:
     operations = frozenset({"all_to_all"})
     uses_layout = True
+    cut_through = True
     messages = "deepep_normal"
 
     def __init__(self, params: Params) -> None:

@@ -109,14 +109,14 @@ def _check_one(policy: Policy, operation: str, layout: api.Layout, size: int, fa
         stuck = next(message for at, message in enumerate(messages) if at not in set(order))
         faults[_ENDS].append(f"{label}: {len(messages) - len(order)} messages never leave, such as {stuck}")
     elif ranks <= _DATA_RANKS and size in _DATA_SIZES:
-        faults[_DATA] += [f"{label}: {text}" for text in data_faults(messages, counts, order, operation, ranks, size)]
+        feeds = feeding(messages, counts, order, getattr(policy.module.Policy, "cut_through", False))
+        faults[_DATA] += [f"{label}: {text}" for text in data_faults(messages, feeds, operation, ranks, size)]
 
 
 def data_faults(
-    messages: Sequence[api.Message], counts: Sequence[int], order: Sequence[int], operation: str, ranks: int, size: int
+    messages: Sequence[api.Message], feeds: Sequence[Sequence[int]], operation: str, ranks: int, size: int
 ) -> Iterator[str]:
-    """Ranks that can't get what they are due."""
-    feeds = feeding(messages, counts, order)
+    """Ranks that can't get what they are due; ``feeds`` of ``feeding``."""
     for target in range(ranks):
         due = _due(operation, ranks, size, target)
         together = [list(due)] if operation in ("all_gather", "all_to_all") else []  # parts that can't be added up

@@ -87,7 +87,7 @@ def _check_one(
     faults[_GATES] += [f"{label}: {text}" for text in wrong]
     if wrong:
         return
-    feeds = feeding(messages, exchange.counts, order)
+    feeds = feeding(messages, exchange.counts, order, getattr(policy.module.Policy, "cut_through", False))
     distinct, copies = (part.T if back else part for part in (traffic.to_rank, traffic.copies))
     faults[_REACHES] += [f"{label}: {text}" for text in _lost(messages, feeds, distinct * _BYTES, together=not back)]
     passed_on = {earlier for later in feeds for earlier in later}

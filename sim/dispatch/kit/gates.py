@@ -82,8 +82,14 @@ def sent_order(messages: Sequence[api.Message], counts: Sequence[int]) -> list[i
     return order
 
 
-def feeding(messages: Sequence[api.Message], counts: Sequence[int], order: Sequence[int]) -> list[list[int]]:
-    """Of each message, those that arrived at its sender for sure before it was sent. Bit sets of what came before."""
+def feeding(
+    messages: Sequence[api.Message], counts: Sequence[int], order: Sequence[int], cut_through: bool = False
+) -> list[list[int]]:
+    """Of each message, those that arrived at its sender for sure before it was sent. Bit sets of what came before.
+
+    ``cut_through``: a message that waits for nothing may pass on what is still coming to its sender, if something else
+    of the sender waits for that to be complete.
+    """
     before = [0] * len(messages)  # messages that have arrived, anywhere, before this one leaves
     opened = [0] * len(counts)  # the same, before a gate opens
     arriving = [0] * (1 + max((message.dst for message in messages), default=0))
@@ -99,6 +105,15 @@ def feeding(messages: Sequence[api.Message], counts: Sequence[int], order: Seque
             opened[message.opens] |= before[index] | 1 << index
         if message.bytes and message.src < len(arriving):
             feeds[index] = list(_bits(before[index] & arriving[message.src]))
+    if cut_through:
+        owner = {message.waits_for: message.src for message in messages if message.waits_for >= 0}
+        coming: dict[int, list[int]] = {}
+        for index, message in enumerate(messages):
+            if message.bytes and owner.get(message.opens) == message.dst:
+                coming.setdefault(message.dst, []).append(index)
+        for index, message in enumerate(messages):
+            if message.bytes and message.waits_for < 0:
+                feeds[index] = coming.get(message.src, [])
     return feeds
 
 
