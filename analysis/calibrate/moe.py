@@ -32,19 +32,19 @@ __all__ = [
     "trapped",
 ]
 
-# Free numbers of the law: floor us; weights, tensor, rows (hidden) as shares of the peaks; power; share of padding;
+# Free numbers of the law: floor us; weights, tensor, rows (hidden) as shares of the peaks; share of padding;
 # us per expert and multiprocessor; rows (inner), local rows as shares of the peak bandwidth; cache that an expert's
 # rows have to themselves, bytes; more tensor time beyond it.
-_START = (20.0, 0.85, 0.5, 1.0, 3.0, 0.5, 1.0, 3.0, 3.0, 4e7, 0.2)
-_LOW = (2.0, 0.2, 0.02, 0.05, 2.5, 0.01, 0.01, 0.05, 0.05, 4e6, 0.001)
-_HIGH = (200.0, 1.1, 1.1, 100.0, 12.0, 1.0, 60.0, 100.0, 100.0, 4e8, 3.0)
+_START = (20.0, 0.85, 0.5, 1.0, 0.5, 1.0, 3.0, 3.0, 4e7, 0.2)
+_LOW = (2.0, 0.2, 0.02, 0.05, 0.01, 0.01, 0.05, 0.05, 4e6, 0.001)
+_HIGH = (200.0, 1.1, 1.1, 100.0, 1.0, 60.0, 100.0, 100.0, 4e8, 3.0)
 _PRIOR = 0.05  # pull of a free number's logarithm to its start: what rows are silent on stays plausible
 # The general table: log2 of tokens per active expert, active experts, hidden, inner.
 _GENERAL_AXES = (
     [2**i for i in range(15)],
     [2**i for i in range(10)],
-    [2048, 4096, 8192],
-    [32, 128, 512, 2048, 8192, 16384],
+    [2048, 2880, 4096, 6144, 8192],
+    [32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384],
 )
 _GENERAL = (Field(0.12, (3.0, 4.0, 3.0, 4.0)), Field(0.06, (1.0, 6.0, 6.0, 6.0)))
 _GENERAL_NOISE = 0.1

@@ -1,12 +1,13 @@
 """Attention of one layer on one GPU: prefill (``context``), decode (``generation``) and mixed batches, in microseconds.
 
 A law with the physics in it, times a table of what it can't know (tile choice, split heuristics), fitted by
-``analysis/calibrate/attention.py``. The law of both phases: a launch floor plus a p-norm of competing costs, each a
-work over a rate. Prefill: tensor work of the causal tiles of 128 query rows (packed over the heads that share a KV
-head where the kernel does so), traffic of Q, K, V and O, the last tile that walks the whole context on its one
-multiprocessor, and a cost per tile. Decode: the KV cache over the bandwidth of memory or, where it fits, of the L2
-cache; a cost per (sequence, KV head); the walk along a sequence that too few tiles can't split. The table is linear
-in the logarithms of KV heads, queries per KV head, batch and length; outside its axes it is held at the edge.
+``analysis/calibrate/attention.py``. The law of both phases: a launch floor plus the root of the summed squares of
+competing costs, each a work over a rate. Prefill: tensor work of the causal tiles of 128 query rows (packed over the
+heads that share a KV head where the kernel does so), traffic of Q, K, V and O, the last tile that walks the whole
+context on its one multiprocessor, and a cost per tile. Decode: the KV cache over the bandwidth of memory or, where it
+fits, of the L2 cache; a cost per (sequence, KV head); the walk along a sequence that too few tiles can't split. The
+table is linear in KV heads, queries per KV head and the logarithms of batch and length; outside its axes it is held at
+the edge.
 
 Mixed batches (a chunk of prefill and many decodes in one kernel): decodes are not split there, so the longest is a
 floor, and tensor and memory work add up (measured on RTX 4090 and RTX PRO 6000).
@@ -64,9 +65,8 @@ def _context(law: Any, batch: Any, new: Any, kv: Any, heads: Any, kv_heads: Any,
     traffic = 2 * wide * dim * batch * (heads * new + kv_heads * kv) / (bandwidth * memory)
     longest = tile * sms * (kv + _TILE) * serial
     issue = tiles * tile_cost / sms
-    total = tensor * math.sqrt(tensor) + traffic * math.sqrt(traffic)
-    total += longest * math.sqrt(longest) + issue * math.sqrt(issue)
-    return floor + total ** (2 / 3) + walk * math.log1p(kv / 32)
+    total = tensor * tensor + traffic * traffic + longest * longest + issue * issue
+    return floor + math.sqrt(total) + walk * math.log1p(kv / 32)
 
 
 @njit("f8(f8[::1], f8, f8, f8, f8, f8, f8)", internal=True)
@@ -156,15 +156,15 @@ def attention_us(
     dim: Any,
     wide: Any,
 ) -> Any:
-    """One evaluation, microseconds. ``phase`` 0: ``new`` query tokens a sequence; 1: decode. Axes in log2."""
+    """One evaluation, microseconds. ``phase`` 0: ``new`` query tokens a sequence; 1: decode. Last two axes in log2."""
     if phase == 0:
         base = _context(law, batch, new, kv, heads, kv_heads, dim, wide)
     else:
         base = _generation(law, batch, kv, heads, kv_heads, dim, wide)
     rest = linear4(
         table,
-        place(by_kv_heads, math.log2(kv_heads)),
-        place(by_group, math.log2(heads / kv_heads)),
+        place(by_kv_heads, kv_heads),
+        place(by_group, heads / kv_heads),
         place(by_batch, math.log2(batch)),
         place(by_length, math.log2(kv)),
     )
@@ -244,7 +244,8 @@ class AttentionModel:
         for number, phase in enumerate(PHASES):
             if phase in body["phases"]:
                 part = body["phases"][phase]
-                axes = tuple(np.log2(np.array(axis, np.float64)) for axis in part["axes"])
+                by_kv_heads, by_group, by_batch, by_length = (np.array(axis, np.float64) for axis in part["axes"])
+                axes = (by_kv_heads, by_group, np.log2(by_batch), np.log2(by_length))
                 self.parts[number] = (np.array(part["law"]), unpack(part["table"]), *axes)
         self.heads = {tuple(pair) for pair in body["heads"]}
         self.mixed_parts: dict[tuple[int, int], tuple[Any, ...]] = {}

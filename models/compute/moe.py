@@ -1,10 +1,10 @@
 """A fused grouped mixture-of-experts layer (gate/up, activation, down) on one GPU, in microseconds.
 
-``grouped_us`` takes the tokens of every expert on the GPU. The law: a floor; a p-norm of the weights of the active
-experts over the memory's bandwidth and the tensor work of rows padded to the kernel's tile; traffic of the rows, both
-those in the kernel's buffers (tokens x choices of the whole group where the kernel is handed them) and those that
-belong here; a cost per active expert. Times a table over tokens per active expert, active experts, hidden and inner
-size, which holds what the law can't know (tile choice).
+``grouped_us`` takes the tokens of every expert on the GPU. The law: a floor; the root of the summed squares of two
+costs, the weights of the active experts over the memory's bandwidth and the tensor work of rows padded to the kernel's
+tile; traffic of the rows, both those in the kernel's buffers (tokens x choices of the whole group where the kernel is
+handed them) and those that belong here; a cost per active expert. Times a table over tokens per active expert, active
+experts, hidden and inner size, which holds what the law can't know (tile choice).
 
 ``predict`` takes the columns of the measured tables, which time the most loaded rank of a synthetic routing: the
 routing gives the tokens per expert (``moe_loads``), ``grouped_us`` the time, a table of measured shapes the rest.
@@ -53,9 +53,9 @@ _DRAW = (0.2, 5.0)  # how far the draw behind a row may lie from ours
 def _law(law: Any, hidden: Any, inner: Any, rows: Any, stats: Any) -> Any:
     """The law alone: ``rows`` = tokens x choices in the kernel's buffers; ``stats`` as from ``_count``."""
     sms, flops, bandwidth, weight_bytes = law[0], law[1], law[2], law[3]
-    floor, weight_rate, tensor_rate, row_rate, power = law[4], law[5], law[6], law[7], law[8]
-    tile, per_expert, inner_rate, local_rate = law[9], law[10], law[11], law[12]
-    cache, spill = law[13], law[14]
+    floor, weight_rate, tensor_rate, row_rate = law[4], law[5], law[6], law[7]
+    tile, per_expert, inner_rate, local_rate = law[8], law[9], law[10], law[11]
+    cache, spill = law[12], law[13]
     active, here = stats[0], stats[1]
     each = here / max(active, 1.0)
     padded = stats[2] if each < 32 else (stats[3] if each < 128 else stats[4])
@@ -65,11 +65,9 @@ def _law(law: Any, hidden: Any, inner: Any, rows: Any, stats: Any) -> Any:
     full = 2 * hidden * stats[5] / max(here, 1.0) / cache
     full *= full
     tensor *= 1 + spill * full / (1 + full)
-    high, low = max(weights, tensor), min(weights, tensor)
-    if high > 0:
-        high *= (1 + (low / high) ** power) ** (1 / power)
+    both = math.sqrt(weights * weights + tensor * tensor)
     traffic = 2 * rows * (hidden / row_rate + 3 * inner / inner_rate) + here * (2 * hidden + 6 * inner) / local_rate
-    return floor + high + traffic / bandwidth + per_expert * active / sms
+    return floor + both + traffic / bandwidth + per_expert * active / sms
 
 
 @njit("f8(f8[::1], f8[:,:,:,::1], f8[::1], f8[::1], f8[::1], f8[::1], f8, f8, f8, f8[::1])", inline=True)
@@ -85,14 +83,14 @@ def grouped_of_stats(
     rows: Any,
     stats: Any,
 ) -> Any:
-    """Law times table from the numbers of ``stats``; axes of the table in log2."""
+    """Law times table from the numbers of ``stats``; first two axes in log2."""
     active = max(stats[0], 1.0)
     rest = linear4(
         table,
         place(by_each, math.log2(max(stats[1], 1.0) / active)),
         place(by_active, math.log2(active)),
-        place(by_hidden, math.log2(hidden)),
-        place(by_inner, math.log2(inner)),
+        place(by_hidden, hidden),
+        place(by_inner, inner),
     )
     return _law(law, hidden, inner, rows, stats) * math.exp(rest)
 
@@ -116,7 +114,7 @@ def _count(tokens: Any, stats: Any) -> None:
     stats[5] += squares
 
 
-@njit("f8(f8[::1], f8[:,:,:,::1], f8[::1], f8[::1], f8[::1], f8[::1], f8, f8, i8[::1], f8[::1])")
+@njit("f8(f8[::1], f8[:,:,:,::1], f8[::1], f8[::1], f8[::1], f8[::1], f8, f8, i8[::1], f8[::1])", inline=True)
 def grouped_us(
     law: Any,
     table: Any,
@@ -129,12 +127,31 @@ def grouped_us(
     tokens: Any,
     stats: Any,
 ) -> Any:
-    """One layer: ``tokens`` per expert of this GPU -> microseconds; ``stats`` is scratch for ``STATS`` numbers."""
+    """One layer: ``tokens`` per expert of this GPU -> microseconds; ``stats`` is scratch for ``STATS`` numbers.
+
+    For compiled callers, whose part it becomes; from Python: ``GroupedModel.us``.
+    """
     stats[:] = 0.0
     _count(tokens, stats)
-    if stats[1] == 0:
-        return 0.0
-    return grouped_of_stats(law, table, by_each, by_active, by_hidden, by_inner, hidden, inner, stats[1], stats)
+    time = grouped_of_stats(law, table, by_each, by_active, by_hidden, by_inner, hidden, inner, stats[1], stats)
+    return time * (stats[1] > 0)
+
+
+@njit("f8(f8[::1], f8[:,:,:,::1], f8[::1], f8[::1], f8[::1], f8[::1], f8, f8, i8[::1], f8[::1])")
+def _one(
+    law: Any,
+    table: Any,
+    by_each: Any,
+    by_active: Any,
+    by_hidden: Any,
+    by_inner: Any,
+    hidden: Any,
+    inner: Any,
+    tokens: Any,
+    stats: Any,
+) -> Any:
+    """``grouped_us`` with a door from Python."""
+    return grouped_us(law, table, by_each, by_active, by_hidden, by_inner, hidden, inner, tokens, stats)
 
 
 @njit("void(f8[::1], f8[:,:,:,::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[:,::1], f8[::1])")
@@ -257,7 +274,8 @@ class GroupedModel:
         self.laws: dict[tuple[str, str], tuple[Any, ...]] = {}
         self.limits: dict[tuple[str, str], Any] = {}
         for part in body["laws"]:
-            axes = tuple(np.log2(np.array(axis, np.float64)) for axis in part["axes"])
+            by_each, by_active, by_hidden, by_inner = (np.array(axis, np.float64) for axis in part["axes"])
+            axes = (np.log2(by_each), np.log2(by_active), by_hidden, by_inner)
             name = (part["dtype"], part["kernel"])
             self.laws[name] = (np.array(part["law"], np.float64), unpack(part["table"]), *axes)
             self.limits[name] = part["limits"]
@@ -276,7 +294,7 @@ class GroupedModel:
         """(microseconds, extrapolated): ``tokens`` int64 [experts on this GPU]; ``inner`` of this GPU's shard."""
         name = self.kernel_of(dtype, kernel)
         stats = self._scratch
-        time = float(grouped_us(*self.laws[name], float(hidden), float(inner), tokens, stats))
+        time = float(_one(*self.laws[name], float(hidden), float(inner), tokens, stats))
         return time, bool(self.outside(name, float(hidden), float(inner), stats))
 
     def outside(self, name: tuple[str, str], hidden: Any, inner: Any, stats: Any) -> Any:
