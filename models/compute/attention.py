@@ -250,9 +250,9 @@ class AttentionModel:
         self.heads = {tuple(pair) for pair in body["heads"]}
         self.mixed_parts: dict[tuple[int, int], tuple[Any, ...]] = {}
         if MIXED in body:
-            axes = tuple(np.log2(1 + np.array(axis, np.float64)) for axis in body[MIXED]["axes"])
+            knots = tuple(np.log2(1 + np.array(axis, np.float64)) for axis in body[MIXED]["axes"])
             for pair, table in zip(body[MIXED]["heads"], body[MIXED]["tables"], strict=True):
-                self.mixed_parts[tuple(pair)] = (np.array(body[MIXED]["law"]), unpack(table), *axes)
+                self.mixed_parts[tuple(pair)] = (np.array(body[MIXED]["law"]), unpack(table), *knots)
 
     def rows(
         self, phase: int, batch: Any, new: Any, kv: Any, heads: Any, kv_heads: Any, dim: Any, wide: Any

@@ -114,7 +114,7 @@ def _count(tokens: Any, stats: Any) -> None:
     stats[5] += squares
 
 
-@njit("f8(f8[::1], f8[:,:,:,::1], f8[::1], f8[::1], f8[::1], f8[::1], f8, f8, i8[::1], f8[::1])", inline=True)
+@njit("f8(f8[::1], f8[:,:,:,::1], f8[::1], f8[::1], f8[::1], f8[::1], f8, f8, i8[::1], f8[::1])")
 def grouped_us(
     law: Any,
     table: Any,
@@ -127,31 +127,11 @@ def grouped_us(
     tokens: Any,
     stats: Any,
 ) -> Any:
-    """One layer: ``tokens`` per expert of this GPU -> microseconds; ``stats`` is scratch for ``STATS`` numbers.
-
-    For compiled callers, whose part it becomes; from Python: ``GroupedModel.us``.
-    """
+    """One layer: ``tokens`` per expert of this GPU -> microseconds; ``stats`` is scratch for ``STATS`` numbers."""
     stats[:] = 0.0
     _count(tokens, stats)
     time = grouped_of_stats(law, table, by_each, by_active, by_hidden, by_inner, hidden, inner, stats[1], stats)
     return time * (stats[1] > 0)
-
-
-@njit("f8(f8[::1], f8[:,:,:,::1], f8[::1], f8[::1], f8[::1], f8[::1], f8, f8, i8[::1], f8[::1])")
-def _one(
-    law: Any,
-    table: Any,
-    by_each: Any,
-    by_active: Any,
-    by_hidden: Any,
-    by_inner: Any,
-    hidden: Any,
-    inner: Any,
-    tokens: Any,
-    stats: Any,
-) -> Any:
-    """``grouped_us`` with a door from Python."""
-    return grouped_us(law, table, by_each, by_active, by_hidden, by_inner, hidden, inner, tokens, stats)
 
 
 @njit("void(f8[::1], f8[:,:,:,::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[:,::1], f8[::1])")
@@ -294,7 +274,7 @@ class GroupedModel:
         """(microseconds, extrapolated): ``tokens`` int64 [experts on this GPU]; ``inner`` of this GPU's shard."""
         name = self.kernel_of(dtype, kernel)
         stats = self._scratch
-        time = float(_one(*self.laws[name], float(hidden), float(inner), tokens, stats))
+        time = float(grouped_us(*self.laws[name], float(hidden), float(inner), tokens, stats))
         return time, bool(self.outside(name, float(hidden), float(inner), stats))
 
     def outside(self, name: tuple[str, str], hidden: Any, inner: Any, stats: Any) -> Any:

@@ -59,8 +59,8 @@ class CollectivePolicy(Protocol):
 
     With ``uses_layout = True`` (absent: False) ``problem`` and ``schedule`` get the group's ``Layout`` as one more
     argument; ``problem`` also without it, where it is not known yet. With ``launches_phases = True`` (absent: False)
-    what waits for a gate is a kernel of its own, which costs a launch. With ``cut_through = True`` (absent: False) a rank
-    passes on data while they are still coming in; something of it waits until they are complete.
+    what waits for a gate is a kernel of its own, which costs a launch. With ``cut_through = True`` (absent: False) a
+    rank passes on data while they are still coming in; something of it waits until they are complete.
     """
 
     operations: frozenset[str]
