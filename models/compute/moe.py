@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from models.calibrated import Body, Column, Prediction, unpack
 from models.compute.grid import linear4, place
 from models.compute.moe_loads import DRAWS, Routing, heaviest_rank, routing_of
+from models.errors import InputError, Problem, nearest
 from models.jit import njit
 
 COLUMNS = (
@@ -264,8 +265,11 @@ class GroupedModel:
         self._scratch = np.zeros(STATS)
 
     def kernel_of(self, dtype: str, kernel: str | None = None) -> tuple[str, str]:
-        """The fitted (dtype, kernel) that answers for a dtype; KeyError if there is none."""
+        """The fitted (dtype, kernel) that answers for a dtype; InputError if there is none."""
         dtype = {"float16": "bfloat16", "fp8": "fp8_block"}.get(dtype, dtype)
+        if kernel is None and dtype not in self.body["default"]:
+            valid = nearest(dtype, self.body["default"])
+            raise InputError([Problem("moe", 0, 0, f"no times of experts in {dtype}{valid}")])
         return dtype, kernel or self.body["default"][dtype]
 
     def us(

@@ -99,8 +99,8 @@ class ExpertPolicy(Protocol):
     """``Policy(params, view)`` of a file in ``expert/``: which rank computes which copies, layer by layer.
 
     ``gate``: it chooses the experts itself and gets scores; else it gets the gate's choices. What it learns from batch
-    to batch it keeps in itself, by layer. ``problem`` is asked before a run, ``plan`` once for each layer of a step, in
-    order, and ``planner_us`` after each plan. ``bound`` (absent: none) is asked by the contract kit.
+    to batch it keeps in itself, by layer. It is made before a run too: InputError says why it can't work on this model
+    and group. ``plan`` is asked once for each layer of a step, in order, ``planner_us`` after each plan. ``bound`` (absent: none) is asked by the contract kit.
     """
 
     gate: bool

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from models.compute import gpu_model
 from models.errors import InputError, Problem
 from models.hardware import GPUS
+from models.moe_layer import LayerCosts
 from models.topology import Topology
 from sim.dispatch.groups import layout_of, problem_of
+from sim.dispatch.views import ExpertView
 from sim.scenario.load import Loaded
 from sim.scenario.moe import Moe, ranks_of
 from sim.scenario.moe_sources import source_of
 from sim.scenario.tree import Path
+from solvers.expert_plan import native_ranks
 
 
 def gpu_problems(loaded: Loaded, topology: Topology) -> list[Problem]:
@@ -34,7 +40,7 @@ def moe_problems(loaded: Loaded, topology: Topology, item: Moe, path: Path, part
     found = _shape(item, topology.hosts)
     if found:
         return [loaded.problem_at((*path, key), message) for key, message in found]
-    arch, group = item.architecture(), item.group_size(topology.hosts)
+    group = item.group_size(topology.hosts)
     problems: list[Problem] = []
     try:
         source = source_of(item, group // item.tensor_parallel, loaded.beside, 0)
@@ -47,10 +53,8 @@ def moe_problems(loaded: Loaded, topology: Topology, item: Moe, path: Path, part
         problems += [_placed(problem, loaded, path) for problem in error.problems]
     problems += _memory(loaded, topology, item, path, group)
     problems += _schedule(loaded, topology, item, parts)
-    expert = loaded.dispatch.get("expert")
-    message = None if expert is None else _unfit(expert, arch, item, group)
-    if message:
-        problems.append(loaded.problem_at(("dispatch", "expert"), message))
+    problems += _dispatcher(loaded, topology, item)
+    problems += _costs(loaded, topology, item, path)
     return problems
 
 
@@ -130,8 +134,37 @@ def _schedule(loaded: Loaded, topology: Topology, item: Moe, parts: Sequence[set
     return []
 
 
-def _unfit(expert: Any, arch: Any, item: Moe, group: int) -> str | None:
-    """Why the expert dispatcher can't work on this model and group, if it says so."""
-    problem = getattr(expert.policy.module, "problem", None)
-    ranks = group // item.tensor_parallel
-    return None if problem is None else problem(expert.params, arch.experts, arch.top_k, ranks)
+def _dispatcher(loaded: Loaded, topology: Topology, item: Moe) -> list[Problem]:
+    """Why the expert dispatcher can't work on this model and these groups: it is made as for a run."""
+    arch = item.architecture()
+    policy, params = loaded.dispatch["expert"]
+    for hosts in item.groups(topology.hosts):
+        members = hosts[:: item.tensor_parallel]
+        view = ExpertView(
+            ranks=len(members), node=layout_of(topology, members).node, experts=arch.experts, top_k=arch.top_k,
+            groups=arch.expert_groups, native=native_ranks(arch.experts, len(members)), rng=np.random.default_rng(0),
+        )  # fmt: skip
+        try:
+            policy.module.Policy(params, view)
+        except InputError as error:
+            return [loaded.problem_at(("dispatch", "expert"), problem.message) for problem in error.problems]
+    return []
+
+
+def _costs(loaded: Loaded, topology: Topology, item: Moe, path: Path) -> list[Problem]:
+    """Kernels that no measured table of a GPU answers for: each is asked once."""
+    spec = loaded.scenario.gpus
+    places: dict[str, Path] = {text: ("gpus", "only", text) for text, change in spec.only.items() if change.kind}
+    asked = [(spec.kind, ("gpus", "kind"))] + [(str(spec.only[text].kind), place) for text, place in places.items()]
+    problems = []
+    for kind, place in asked:
+        costs = LayerCosts(gpu_model(kind), item.architecture(), item.expert_dtype, item.kernels, item.tensor_parallel)
+        try:
+            costs.gate(1)
+            costs.experts(np.ones(1, dtype=np.int64))
+            if item.scope == "model":
+                costs.attention(1, item.phase, item.sequence)
+        except InputError as error:
+            where = place if loaded.tree.has(place) else path
+            problems += [loaded.problem_at(where, f"{kind}: {problem.message}") for problem in error.problems]
+    return problems
