@@ -100,7 +100,8 @@ class ExpertPolicy(Protocol):
 
     ``gate``: it chooses the experts itself and gets scores; else it gets the gate's choices. What it learns from batch
     to batch it keeps in itself, by layer. It is made before a run too: InputError says why it can't work on this model
-    and group. ``plan`` is asked once for each layer of a step, in order, ``planner_us`` after each plan. ``bound`` (absent: none) is asked by the contract kit.
+    and group. ``plan`` is asked once for each layer of a step, in order, and ``planner_us`` after each plan. ``bound``
+    (absent: none) is asked by the contract kit.
     """
 
     gate: bool
