@@ -6,13 +6,14 @@ run, sizes bytes, rates in the unit of the column's name. An absent number is nu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.columns import Column, Table, count, key, text
 from models.errors import nearest
+from models.explained import EXPLAINED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,63 +21,16 @@ if TYPE_CHECKING:
 SCHEMA = 1
 PROGRAM = "spillway"
 STATUSES = ("completed", "saturated", "stopped", "stalled")  # from the best to the worst
-Kind = Literal["int", "float", "text"]
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column. ``null``: may be absent in a row. ``statistics``: worth a mean and percentiles in summary.json.
-
-    ``steady``: a mean that only a run in steady state may claim, so it is null in a saturated run.
-    """
-
-    name: str
-    type: Kind
-    unit: str
-    meaning: str
-    null: bool = False
-    statistics: bool = True
-    steady: bool = False
-    values: tuple[str, ...] = ()  # the only legal texts, where there are such
-
-
-@dataclass(frozen=True)
-class Table:
-    """One result table: what a row is, why there may be none, and the column that is null in an unfinished row."""
-
-    name: str
-    row: str
-    columns: tuple[Column, ...]
-    empty: str
-    unfinished: str | None = None
-
-    def names(self) -> list[str]:
-        return [column.name for column in self.columns]
-
-    def __iter__(self) -> Iterator[Column]:
-        return iter(self.columns)
-
-
-def _key(name: str, meaning: str) -> Column:
-    return Column(name, "int", "", meaning, statistics=False)
-
-
-def _text(name: str, meaning: str, *, null: bool = False, values: tuple[str, ...] = ()) -> Column:
-    return Column(name, "text", "", meaning, null=null, statistics=False, values=values)
-
-
-def _count(name: str, meaning: str, unit: str = "", *, statistics: bool = True) -> Column:
-    return Column(name, "int", unit, meaning, statistics=statistics)
 
 
 _FLOWS = Table(
     "flows",
     "a transfer from one host to another",
     (
-        _key("id", "Number of the flow; flows are numbered in the order of their starts."),
-        _text("src", "Name of the sending host."),
-        _text("dst", "Name of the receiving host."),
-        _count("bytes", "Payload to be moved, headers and the messages' measured overhead left out.", "B"),
+        key("id", "Number of the flow; flows are numbered in the order of their starts."),
+        text("src", "Name of the sending host."),
+        text("dst", "Name of the receiving host."),
+        count("bytes", "Payload to be moved, headers and the messages' measured overhead left out.", "B"),
         Column("start_us", "float", "us", "When the flow was handed to the network."),
         Column("delivered_us", "float", "us", "When the last new byte arrived; whoever waits goes on then.", null=True),
         Column(
@@ -96,15 +50,15 @@ _FLOWS = Table(
             null=True,
         ),
         Column("slowdown", "float", "", "fct_us over ideal_us.", null=True, steady=True),
-        _text(
+        text(
             "path",
             "Nodes joined by `>`; the paths of several pieces joined by a space; `spray:<n>` for all n equal-cost "
             "paths. Null where the flow never had one.",
             null=True,
         ),
-        _count("retransmitted", "Data packets that were sent again.", "packets"),
-        _count("reordered", "Data packets that arrived after one that was sent later.", "packets"),
-        _text(
+        count("retransmitted", "Data packets that were sent again.", "packets"),
+        count("reordered", "Data packets that arrived after one that was sent later.", "packets"),
+        text(
             "status",
             "`finished`; `unfinished` when the run ended first; `rejected` with a reason among the counters.",
             values=("finished", "unfinished", "rejected"),
@@ -118,17 +72,17 @@ _LINKS = Table(
     "links",
     "one direction of a cable, over the whole run",
     (
-        _text("link", "Name of the link: `leaf0->spine1`, one of parallel cables `leaf0->spine1#0`."),
-        _text("src", "Name of the node that sends."),
-        _text("dst", "Name of the node that receives."),
+        text("link", "Name of the link: `leaf0->spine1`, one of parallel cables `leaf0->spine1#0`."),
+        text("src", "Name of the node that sends."),
+        text("dst", "Name of the node that receives."),
         Column("rate_gbps", "float", "Gbit/s", "Rate of the link.", statistics=False),
-        _count("bytes", "Everything that crossed: in packet engines with headers, ACKs and what was sent again.", "B"),
-        _count("packets", "Packets that crossed, ACKs included; 0 in engines without packets.", "packets"),
+        count("bytes", "Everything that crossed: in packet engines with headers, ACKs and what was sent again.", "B"),
+        count("packets", "Packets that crossed, ACKs included; 0 in engines without packets.", "packets"),
         Column("utilisation", "float", "", "8 x bytes over rate x length of the run; 1 is a link that was never idle."),
-        _count("queue_max_bytes", "Longest queue before the link, the packet on the wire included.", "B"),
-        _count("marked", "Packets marked (ECN) on entering the queue.", "packets"),
-        _count("dropped", "Packets dropped at the queue, or lost on the link when it went down.", "packets"),
-        _count("trimmed", "Packets cut to their header.", "packets"),
+        count("queue_max_bytes", "Longest queue before the link, the packet on the wire included.", "B"),
+        count("marked", "Packets marked (ECN) on entering the queue.", "packets"),
+        count("dropped", "Packets dropped at the queue, or lost on the link when it went down.", "packets"),
+        count("trimmed", "Packets cut to their header.", "packets"),
         Column("paused_us", "float", "us", "Time for which the link was paused by its receiver."),
     ),
     "the engine has no links",
@@ -138,11 +92,11 @@ _COLLECTIVES = Table(
     "collectives",
     "one collective operation; each repeat is its own row",
     (
-        _key("id", "Number of the operation, in order of its start."),
-        _text("op", "all_to_all, all_reduce, all_gather, reduce_scatter or broadcast."),
-        _text("algorithm", "The collective policy that made the schedule."),
-        _count("ranks", "GPUs that take part.", statistics=False),
-        _count(
+        key("id", "Number of the operation, in order of its start."),
+        text("op", "all_to_all, all_reduce, all_gather, reduce_scatter or broadcast."),
+        text("algorithm", "The collective policy that made the schedule."),
+        count("ranks", "GPUs that take part.", statistics=False),
+        count(
             "bytes",
             "Size as in nccl-tests: the buffer (all_reduce, broadcast), the total output (all_gather), the total "
             "input (reduce_scatter), the total send of a rank with its own part (all_to_all).",
@@ -168,8 +122,8 @@ _MOE_STEPS = Table(
     "moe_steps",
     "one layer with experts in one step, over all groups and micro-batches of a workload",
     (
-        _key("step", "Number of the step, from 0."),
-        _key("layer", "Number of the layer in the step, from 0; layers without experts are counted, but have no row."),
+        key("step", "Number of the step, from 0."),
+        key("layer", "Number of the layer in the step, from 0; layers without experts are counted, but have no row."),
         Column("time_us", "float", "us", "From the first GPU's gate until the last GPU had its results.", null=True),
         Column("dispatch_us", "float", "us", "From the first token's leaving until the last GPU had all its tokens."),
         Column("expert_us", "float", "us", "Longest time that a GPU's experts took, waiting for its stream included."),
@@ -177,9 +131,9 @@ _MOE_STEPS = Table(
         Column("weights_us", "float", "us", "From the first moving weight's leaving until the last one's arrival."),
         Column("planner_us", "float", "us", "Time that the dispatcher's planner took, charged on every GPU."),
         Column("max_over_mean", "float", "", "Copies of tokens on the busiest GPU over the mean of its group."),
-        _count("weight_transfers", "Experts whose weights moved to another GPU before they computed."),
-        _count("bytes_moved", "Payload of all tokens and weights that were sent, both ways.", "B"),
-        _count("peak_memory_bytes", "Most memory in use on a GPU during this layer.", "B"),
+        count("weight_transfers", "Experts whose weights moved to another GPU before they computed."),
+        count("bytes_moved", "Payload of all tokens and weights that were sent, both ways.", "B"),
+        count("peak_memory_bytes", "Most memory in use on a GPU during this layer.", "B"),
     ),
     "the workload has no mixture of experts",
     unfinished="time_us",
@@ -189,7 +143,7 @@ _GPUS = Table(
     "gpus",
     "a GPU that a workload ran on",
     (
-        _key("gpu", "Rank of the GPU; it is host number `gpu`."),
+        key("gpu", "Rank of the GPU; it is host number `gpu`."),
         Column("busy_us", "float", "us", "Time in which a kernel ran (for a collective workload: the gaps)."),
         Column(
             "wait_us",
@@ -198,9 +152,9 @@ _GPUS = Table(
             "Time spent waiting for the network, for other GPUs, for planners and launches, and for the stream; "
             "several jobs on one GPU add up.",
         ),
-        _count("tokens", "Copies of tokens that the GPU's experts worked on."),
-        _count("peak_memory_bytes", "Most memory in use; 0 where the workload has no account of it.", "B"),
-        _count("out_of_memory", "1 if that was more than the GPU has, else 0; the run goes on.", statistics=False),
+        count("tokens", "Copies of tokens that the GPU's experts worked on."),
+        count("peak_memory_bytes", "Most memory in use; 0 where the workload has no account of it.", "B"),
+        count("out_of_memory", "1 if that was more than the GPU has, else 0; the run goes on.", statistics=False),
     ),
     "no workload runs on GPUs",
 )
@@ -210,10 +164,10 @@ _SERIES = Table(
     "a group of links at one sample time",
     (
         Column("time_us", "float", "us", "When the sample was taken.", statistics=False),
-        _text("group", "Class of the links, such as `leaf->spine`, or the name of one link that was asked for."),
-        _count("links", "Links in the group.", statistics=False),
+        text("group", "Class of the links, such as `leaf->spine`, or the name of one link that was asked for."),
+        count("links", "Links in the group.", statistics=False),
         Column("queue_mean_bytes", "float", "B", "Mean queue over the group's links at that time."),
-        _count("queue_max_bytes", "Longest queue of the group's links at that time.", "B"),
+        count("queue_max_bytes", "Longest queue of the group's links at that time.", "B"),
         Column("utilisation_mean", "float", "", "Mean use of the group's links since the sample before."),
         Column("utilisation_max", "float", "", "Largest use of a link of the group since the sample before."),
     ),
@@ -224,13 +178,13 @@ _REORDERING = Table(
     "reordering",
     "data packets of all flows, by how far out of order they arrived",
     (
-        _count(
+        count(
             "distance",
             "Highest packet number seen in the flow less the packet's own; 0: in order.",
             "packets",
             statistics=False,
         ),
-        _count("packets", "Data packets that arrived with that distance.", "packets", statistics=False),
+        count("packets", "Data packets that arrived with that distance.", "packets", statistics=False),
     ),
     "the engine has no packets",
 )
@@ -239,15 +193,19 @@ _COUNTERS = Table(
     "counters",
     "something that was dropped, rejected, clipped or extrapolated, and how often",
     (
-        _text("name", "What it happened to, such as `packets_dropped`."),
-        _text("reason", "Why."),
-        _count("count", "How often.", statistics=False),
+        text("name", "What it happened to, such as `packets_dropped`."),
+        text("reason", "Why."),
+        count("count", "How often.", statistics=False),
     ),
     "nothing was dropped, rejected, clipped or extrapolated",
 )
 
 TABLES: dict[str, Table] = {
-    table.name: table for table in (_FLOWS, _LINKS, _COLLECTIVES, _MOE_STEPS, _GPUS, _SERIES, _REORDERING, _COUNTERS)
+    table.name: table
+    for table in (
+        *(_FLOWS, _LINKS, _COLLECTIVES, _MOE_STEPS, _GPUS, _SERIES, _REORDERING, _COUNTERS),
+        *EXPLAINED,
+    )
 }
 
 # manifest.json: key -> meaning. `program` and `schema` are added by the writer.

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.records import SCHEMA, STATUSES, TABLES, Column, empty_reason
+from models.columns import Column
+from models.records import SCHEMA, STATUSES, TABLES, empty_reason
 
 if TYPE_CHECKING:
     import pandas as pd

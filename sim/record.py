@@ -33,7 +33,10 @@ def microseconds(picoseconds: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def frame(name: str, columns: Mapping[str, Any]) -> pd.DataFrame:
-    """Table ``name`` from its columns, each an array, a list or one value for all rows, in the described types."""
+    """Table ``name`` from its columns, each an array, a list or one value for all rows, in the described types.
+
+    A negative integer is null in a column that may be null.
+    """
     arrays: dict[str, Any] = {}
     for column in TABLES[name]:
         values = columns[column.name]
@@ -41,6 +44,8 @@ def frame(name: str, columns: Mapping[str, Any]) -> pd.DataFrame:
             arrays[column.name] = values if np.size(values) else np.empty(0, dtype=object)
         else:
             arrays[column.name] = np.asarray(values, dtype=np.int64 if column.type == "int" else np.float64)
+        if column.type == "int" and column.null:
+            arrays[column.name] = pd.arrays.IntegerArray(arrays[column.name], arrays[column.name] < 0)
     unknown = set(columns) - set(arrays)
     if unknown:
         raise ValueError(f"table '{name}' has no column {', '.join(sorted(unknown))}")

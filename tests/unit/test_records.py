@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.explained import PARTS
 from models.records import MANIFEST, TABLES, markdown, validate
 from models.summary import describe, percentiles, summarise
 from sim.record import frame
@@ -23,6 +24,10 @@ CONTRACT = {
     "series": "time_us group links queue_mean_bytes queue_max_bytes utilisation_mean utilisation_max",
     "reordering": "distance packets",
     "counters": "name reason count",
+    "flow_times": "id job released_by total_ps " + " ".join(PARTS) + " bottleneck",
+    "hops": "flow hop link arrived_us queueing_ps serialisation_ps propagation_ps",
+    "kernels": "gpu kernel job start_us duration_us",
+    "link_series": "time_us link utilisation queue_bytes",
 }
 
 

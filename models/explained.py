@@ -1,0 +1,109 @@
+"""The tables that explain a run: where each flow's time went, hop by hop; what GPUs and links did when.
+
+Times that must add up exactly are int64 picoseconds; the others are microseconds, as everywhere.
+"""
+
+from __future__ import annotations
+
+from models.columns import Column, Table, count, key, text
+
+
+def _ps(name: str, meaning: str, *, statistics: bool = True) -> Column:
+    return Column(name, "int", "ps", meaning, statistics=statistics)
+
+
+# the parts of a flow's time, in the order in which they are told; they add up to total_ps
+PARTS = (
+    "hold_ps",
+    "sending_ps",
+    "source_ps",
+    "recovery_ps",
+    "serialisation_ps",
+    "propagation_ps",
+    "queueing_ps",
+    "sharing_ps",
+    "reordering_ps",
+    "ack_ps",
+)
+
+_FLOW_TIMES = Table(
+    "flow_times",
+    "a finished flow, and where its time went; the parts add up to total_ps exactly. In packet engines along the "
+    "packet whose arrival completed the flow (of a flow in pieces: the piece that came last)",
+    (
+        key("id", "Number of the flow, as in `flows`."),
+        text("job", "What it was sent for: `collective:3`, `moe:0.5.dispatch` (step, layer), `workload.0`."),
+        Column(
+            "released_by",
+            "int",
+            "",
+            "The flow whose arrival let this one start; null where nothing that the network carried did.",
+            null=True,
+            statistics=False,
+        ),
+        _ps("total_ps", "Flow completion time: from the start to the last ACK (no ACKs: to the last byte's arrival)."),
+        _ps("hold_ps", "From the start until the network had it: batch timer and jitter of the path policy."),
+        _ps("sending_ps", "Serialisation at the source of the flow's packets that went before."),
+        _ps("source_ps", "Waiting at the source: for other flows at the NIC, and for the window to open."),
+        _ps("recovery_ps", "Waiting for a retransmission timer before the completing packet was sent."),
+        _ps(
+            "serialisation_ps",
+            "Serialisation of the completing packet on every link of its way; in fluid: the bytes at the rate that "
+            "the flow would have alone.",
+        ),
+        _ps("propagation_ps", "Propagation over the links of its way."),
+        _ps("queueing_ps", "Waiting in the queues of its way, hop by hop in `hops`."),
+        _ps("sharing_ps", "Fluid: what sharing links with other flows has cost."),
+        _ps("reordering_ps", "Waiting at the receiver for earlier packets, where it delivers in order."),
+        _ps("ack_ps", "From the last byte's arrival until the sender had the last ACK."),
+        text(
+            "bottleneck",
+            "The link that cost most: with the longest wait in its queue, in fluid the one that held the flow's rate "
+            "down longest; null where no link did.",
+            null=True,
+        ),
+    ),
+    "no flow finished",
+)
+
+_HOPS = Table(
+    "hops",
+    "one link on the way of the packet that completed a flow",
+    (
+        key("flow", "Number of the flow."),
+        key("hop", "0 is the source's own link."),
+        text("link", "Name of the link."),
+        Column("arrived_us", "float", "us", "When the packet came to the link's queue.", statistics=False),
+        _ps("queueing_ps", "Waiting for the packets before it.", statistics=False),
+        _ps("serialisation_ps", "Its own bits onto the wire.", statistics=False),
+        _ps("propagation_ps", "The link's delay.", statistics=False),
+    ),
+    "no flow finished, or the engine has no packets",
+)
+
+_KERNELS = Table(
+    "kernels",
+    "a kernel on a GPU's compute stream",
+    (
+        key("gpu", "Rank of the GPU."),
+        text("kernel", "What it computed: attention, dense, gate, send, shared, experts, receive; or compute."),
+        text("job", "Whom it served: `moe:0.5` (step, layer), `collective:3`."),
+        Column("start_us", "float", "us", "When it began to run.", statistics=False),
+        Column("duration_us", "float", "us", "How long it ran.", statistics=False),
+    ),
+    "no workload computes on GPUs",
+)
+
+_LINK_SERIES = Table(
+    "link_series",
+    "one link at one sample time",
+    (
+        Column("time_us", "float", "us", "When the sample was taken.", statistics=False),
+        text("link", "Name of the link."),
+        Column("utilisation", "float", "", "Use since the sample before.", statistics=False),
+        count("queue_bytes", "Queue at that time.", "B", statistics=False),
+    ),
+    "telemetry was off, or the run was shorter than its interval, or the fabric has too many links",
+)
+
+EXPLAINED = (_FLOW_TIMES, _HOPS, _KERNELS, _LINK_SERIES)
