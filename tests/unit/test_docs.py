@@ -1,8 +1,8 @@
-"""The guides are true: their files are written and their commands run, in order, in folders that look like the repository.
+"""The guides are true: files are written and commands run, in order, in folders that look like the repository.
 
 A comment above a block says what it is: ``file: NAME`` (written), ``small: OPTIONS`` (added to each simulation of the
-block), ``exit: CODE`` (expected), ``install`` (compared with the README), ``elsewhere: WHY`` (needs what a test has not,
-such as a cluster: not run). A text block after commands that fail is what they must print. Blocks of Python run too.
+block), ``exit: CODE`` (expected), ``install`` (compared with the README), ``elsewhere: WHY`` (not run: it needs what a
+test has not, such as a cluster). A text block after commands that fail is what they must print. Blocks of Python run too.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import run_sim
 ROOT = Path(__file__).parents[2]
 GUIDES = ("guide",)  # pages of docs/
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[^\n]*) -->\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+READS = re.compile(r"run_sim\.py (check|list|plot|why|report|timeline)")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)\)")
 
 
