@@ -2,7 +2,7 @@
 
 A comment above a block says what it is: ``file: NAME`` (written), ``small: OPTIONS`` (added to each simulation of the
 block), ``exit: CODE`` (expected), ``install`` (compared with the README), ``elsewhere: WHY`` (not run: it needs what a
-test has not, such as a cluster). A text block after commands that fail is what they must print. Blocks of Python run too.
+test has not, such as a cluster). A text block after commands that fail is what they must print. Blocks of Python run.
 """
 
 from __future__ import annotations
