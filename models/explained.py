@@ -45,7 +45,7 @@ _FLOW_TIMES = Table(
         _ps("hold_ps", "From the start until the network had it: batch timer and jitter of the path policy."),
         _ps("sending_ps", "Serialisation at the source of the flow's packets that went before."),
         _ps("source_ps", "Waiting at the source: for other flows at the NIC, and for the window to open."),
-        _ps("recovery_ps", "Waiting for a retransmission timer before the completing packet was sent."),
+        _ps("recovery_ps", "Waiting for retransmission timers before the completing packet was sent."),
         _ps(
             "serialisation_ps",
             "Serialisation of the completing packet on every link of its way; in fluid: the bytes at the rate that "
@@ -53,13 +53,13 @@ _FLOW_TIMES = Table(
         ),
         _ps("propagation_ps", "Propagation over the links of its way."),
         _ps("queueing_ps", "Waiting in the queues of its way, hop by hop in `hops`."),
-        _ps("sharing_ps", "Fluid: what sharing links with other flows has cost."),
+        _ps("sharing_ps", "Fluid: what sharing links with other flows has cost, and links that were down."),
         _ps("reordering_ps", "Waiting at the receiver for earlier packets, where it delivers in order."),
         _ps("ack_ps", "From the last byte's arrival until the sender had the last ACK."),
         text(
             "bottleneck",
             "The link that cost most: with the longest wait in its queue, in fluid the one that held the flow's rate "
-            "down longest; null where no link did.",
+            "down at the cost of most time; null where no link did.",
             null=True,
         ),
     ),
@@ -87,7 +87,7 @@ _KERNELS = Table(
     (
         key("gpu", "Rank of the GPU."),
         text("kernel", "What it computed: attention, dense, gate, send, shared, experts, receive; or compute."),
-        text("job", "Whom it served: `moe:0.5` (step, layer), `collective:3`."),
+        text("job", "Whom it served: `moe:0.5` (step, layer); `workload.0`, between two of its collectives."),
         Column("start_us", "float", "us", "When it began to run.", statistics=False),
         Column("duration_us", "float", "us", "How long it ran.", statistics=False),
     ),
@@ -96,14 +96,21 @@ _KERNELS = Table(
 
 _LINK_SERIES = Table(
     "link_series",
-    "one link at one sample time",
+    "one link at one sample time, the last at the end of the run; at most about 300,000 rows, so that samples of large "
+    "fabrics are further apart",
     (
         Column("time_us", "float", "us", "When the sample was taken.", statistics=False),
         text("link", "Name of the link."),
-        Column("utilisation", "float", "", "Use since the sample before.", statistics=False),
+        Column(
+            "utilisation",
+            "float",
+            "",
+            "Use since the sample before; times the rate and that time: its bytes.",
+            statistics=False,
+        ),
         count("queue_bytes", "Queue at that time.", "B", statistics=False),
     ),
-    "telemetry was off, or the run was shorter than its interval, or the fabric has too many links",
+    "the engine has no links, or the fabric has more than 15,000",
 )
 
 EXPLAINED = (_FLOW_TIMES, _HOPS, _KERNELS, _LINK_SERIES)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import chain
 
 import numpy as np
 
@@ -16,7 +17,6 @@ from models.topology import Topology
 from models.units import PS_PER_SECOND, serialisation_ps
 
 Path = tuple[int, ...]
-_KEPT = 100_000  # paths
 
 
 def pipeline_ps(size: int, mtu: int, header: int, hops: Sequence[tuple[int, int]]) -> int:
@@ -67,7 +67,6 @@ class Unloaded:
             alike.setdefault((rate, delay, self._rate[back], self._delay[back]), link)
             for link, (rate, delay, back) in enumerate(both)
         ]  # [links] the first link of each class
-        self._alone: dict[Path, tuple[int, int]] = {}  # in fluid: a path's delay and lowest rate
         self._known: dict[tuple[object, ...], int] = {}
         self._spreads: dict[tuple[int, ...], int] = {}
         self._routes: Routes | None = None  # that the spreads were computed under
@@ -81,18 +80,25 @@ class Unloaded:
             return 0
         return sum(serialisation_ps(self._ack, self._rate[link ^ 1]) + self._delay[link ^ 1] for link in path)
 
-    def over_path(self, size: int, path: Path) -> int:
-        """One piece on one path."""
-        if self._efficiency is not None:
-            alone = self._alone.get(path)
-            if alone is None:
-                if len(self._alone) >= _KEPT:
-                    self._alone.clear()
-                alone = self._alone[path] = (
-                    sum([self._delay[link] for link in path]),
-                    min([self._rate[link] for link in path]),
-                )
-            return alone[0] + self._drain(size, alone[1])
+    def over_paths(self, sizes: Sequence[int], paths: Sequence[Path]) -> list[int]:
+        """Pieces that each have one path."""
+        if self._efficiency is None:
+            return list(map(self._over_path, sizes, paths))
+        count = np.fromiter(map(len, paths), dtype=np.int64, count=len(paths))
+        link = np.fromiter(chain.from_iterable(paths), dtype=np.int64, count=int(count.sum()))
+        begin = np.cumsum(count) - count
+        delays = np.add.reduceat(self._topology.link_delay[link], begin).tolist()
+        rates = np.minimum.reduceat(self._topology.link_rate[link], begin).tolist()
+        drains: dict[tuple[int, int], int] = {}
+        unloaded = []
+        for size, rate, delay in zip(sizes, rates, delays, strict=True):
+            drain = drains.get((size, rate))
+            if drain is None:
+                drain = drains[size, rate] = self._drain(size, rate)
+            unloaded.append(delay + drain)
+        return unloaded
+
+    def _over_path(self, size: int, path: Path) -> int:
         classes = self._class
         key = (size, *[classes[link] for link in path])
         known = self._known.get(key)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -59,8 +61,13 @@ class Flows:
         names = topology.node_name
         self._from = [names[node] for node in topology.link_src.tolist()]  # parts of paths' names, by link
         self._to = [f">{names[node]}" for node in topology.link_dst.tolist()]
+        self.cause = -1  # the flow whose delivery is being heard; what is sent now was released by it
+        self.stream_flow = array("q")  # by stream: its flow
+        self.stream_start = array("q")  # and ps when the network got it
         self.rejected: dict[str, int] = {}  # reason -> flows
         self.flow: list[Flow] = []
+        self.job: list[str] = []  # what each was sent for
+        self.released_by: list[int] = []  # flow, -1: none
         self.overhead: list[int] = []  # bytes of link time beyond the payload that are in the flow's bytes
         self.delivered: list[int] = []  # ps, -1 if not
         self.end: list[int] = []
@@ -80,16 +87,17 @@ class Flows:
         dst: int,
         size: int,
         on_delivered: Callback | None = None,
-        tag: int = 0,
+        job: str = "",
         on_end: Callback | None = None,
         overhead: int = 0,
     ) -> int:
         """Starts a flow now; ``on_delivered`` is called when its last byte arrives, ``on_end`` at the last ACK.
 
-        ``overhead``: what the flow's messages cost beyond their payload, as bytes of link time.
+        ``job``: what it is for. ``overhead``: what the flow's messages cost beyond their payload, as bytes of link
+        time.
         """
         flow = Flow(len(self.flow), src, dst, size + overhead, self._clock.now)
-        self._note([flow], [overhead])
+        self._note([flow], [overhead], job)
         self._open[flow.id] = _Open(flow, on_delivered, on_end)
         self._gather([flow])
         return flow.id
@@ -100,7 +108,7 @@ class Flows:
         dsts: list[int],
         sizes: list[int],
         callbacks: list[Callback],
-        tag: int = 0,
+        job: str = "",
         overheads: list[int] | None = None,
         weights: list[float] | None = None,
     ) -> list[int]:
@@ -114,7 +122,7 @@ class Flows:
             Flow(number, src, dst, size + more, now)
             for number, (dst, size, more) in enumerate(zip(dsts, sizes, extra, strict=True), first)
         ]
-        self._note(flows, extra)
+        self._note(flows, extra, job)
         opened = [_Open(flow, callback, None) for flow, callback in zip(flows, callbacks, strict=True)]
         self._open.update(enumerate(opened, first))
         if weights is not None:
@@ -123,9 +131,20 @@ class Flows:
         self._gather(flows)
         return list(range(first, first + len(flows)))
 
-    def _note(self, flows: list[Flow], overheads: list[int]) -> None:
+    @contextmanager
+    def because_of(self, cause: int) -> Iterator[None]:
+        """What is sent in here was released by flow ``cause``, as it was when ``Flows.cause`` was saved."""
+        before, self.cause = self.cause, cause
+        try:
+            yield
+        finally:
+            self.cause = before
+
+    def _note(self, flows: list[Flow], overheads: list[int], job: str) -> None:
         unknown = [-1] * len(flows)
         self.flow += flows
+        self.job += [job] * len(flows)
+        self.released_by += [self.cause] * len(flows)
         self.overhead += overheads
         self.delivered += unknown
         self.end += unknown
@@ -156,7 +175,8 @@ class Flows:
 
     def _assign(self, flows: list[Flow]) -> None:
         jitter, asks, acks, add = self._policy.jitter, self._asks, self._acks, self._network.add
-        self._book(self._clock.now)
+        note_flow, note_start, now = self.stream_flow.append, self.stream_start.append, self._clock.now
+        self._book(now)
         for flow, pieces in zip(flows, self._policy.assign(flows, self._rng), strict=True):
             if not self._reaches(flow, pieces):
                 self._reject(flow, "unreachable")
@@ -178,8 +198,11 @@ class Flows:
             for number, (size, path) in enumerate(pieces, first):
                 stream = Stream(number, src, dst, size, path, weight, None, waits, asks and path is not None, ends)
                 self._of_stream[number] = opened
+                wait = int(self._rng.integers(jitter + 1)) if jitter else 0
+                note_flow(ident)
+                note_start(now + wait)
                 if jitter:
-                    self._start_after(int(self._rng.integers(jitter + 1)), stream, opened)
+                    self._start_after(wait, stream, opened)
                 else:
                     add(stream)
 
@@ -222,13 +245,17 @@ class Flows:
 
     def _describe_lone(self) -> None:
         """The same for flows on one path, which need no tables: all at once, when somebody asks."""
+        if not self._lone:
+            return
         names: dict[Path, str] = {}
+        sizes = [self.flow[ident].bytes for ident in self._lone]
+        for ident, ideal in zip(self._lone, self._unloaded.over_paths(sizes, self._way), strict=True):
+            self._ideal[ident] = ideal
         for ident, path in zip(self._lone, self._way, strict=True):
             name = names.get(path)
             if name is None:
                 name = names[path] = self._name(path)
             self._path[ident] = name
-            self._ideal[ident] = self._unloaded.over_path(self.flow[ident].bytes, path)
         self._lone, self._way = [], []
 
     def _name(self, path: Path) -> str:
@@ -256,6 +283,7 @@ class Flows:
             if kind == DELIVERED:
                 opened.left -= 1
                 if opened.left == 0:
+                    self.cause = opened.flow.id
                     self.delivered[opened.flow.id] = now
                     if opened.on_delivered is not None:
                         opened.on_delivered()
@@ -264,12 +292,14 @@ class Flows:
             elif kind == ENDED:
                 opened.unacked -= 1
                 if opened.unacked == 0 and opened.on_end is not None:
+                    self.cause = opened.flow.id
                     opened.on_end()
             else:
                 number = stream - opened.first
                 path = opened.pieces[number].path
                 assert path is not None
                 self._move(opened, number, self._policy.on_timeout(opened.flow, path, self._rng))
+        self.cause = -1
 
     def _move(self, opened: _Open, number: int, path: Path | None) -> None:
         piece = opened.pieces[number]

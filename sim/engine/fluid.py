@@ -12,6 +12,7 @@ import numpy as np
 from numba import types
 
 from models.jit import njit
+from sim.engine.fluid_blame import blame, full_rate, keep_drain
 from sim.engine.fluid_fill import draw_in, fill, gather
 from sim.engine.fluid_heaps import delivery_pop, delivery_push, finish_order, finish_remove, finish_set
 from sim.engine.fluid_state import (
@@ -91,6 +92,8 @@ def solve(s, now):
 def leave(s, slot, sent):
     """Take a stream off its links, ``sent`` bits having gone over its path; gather links that may have room now."""
     stream = stream_at(s.streams, slot)
+    if s.drains:
+        blame(s, slot)
     if stream.bottleneck != NONE:
         link_at(s.links, stream.bottleneck).held -= 1
         stream.bottleneck = NONE
@@ -121,9 +124,9 @@ def leave(s, slot, sent):
     stream.rate = 0.0
 
 
-@njit(void(STATE_RECORD, i8, i8, i8, i8, i8, types.boolean), internal=True)
-def enter(s, slot, count, path, shares, offset, split):
-    """Put a stream on the lists of ``count`` links."""
+@njit(void(STATE_RECORD, i8, i8, i8, i8, i8, types.boolean, i8), internal=True)
+def enter(s, slot, count, path, shares, offset, split, source):
+    """Put a stream from node ``source`` on the lists of ``count`` links."""
     stream = stream_at(s.streams, slot)
     first = load_int(s.chunks, count)
     if first == NONE:
@@ -133,10 +136,13 @@ def enter(s, slot, count, path, shares, offset, split):
         store_int(s.chunks, count, np.int64(entry_at(s.entries, first).next))
     stream.first = first
     stream.count = count
+    stream.full = stream.cap
     for number in range(count):
         at = first + number
         link = link_at(s.links, load_int(path, offset + number))
-        entry_at(s.entries, at).share = real_at(shares, offset + number).x if split else 1.0
+        share = real_at(shares, offset + number).x if split else 1.0
+        stream.full = full_rate(s, load_int(path, offset + number), source, share, stream.full)
+        entry_at(s.entries, at).share = share
         entry_at(s.entries, at).link = load_int(path, offset + number)
         entry_at(s.entries, at).stream = slot
         entry_at(s.entries, at).previous = NONE
@@ -195,6 +201,10 @@ def open_slot(s, orders, number, now):
     stream.bottleneck = NONE
     stream.state = OUT
     stream.since = now
+    stream.full = UNLIMITED
+    stream.lost = 0.0
+    stream.blamed = now
+    stream.suspect = NONE
     s.active += 1
     s.accepted += order.size
 
@@ -227,6 +237,7 @@ def note_next(s):
 def apply(base, orders, many, path, shares, changed, capacities, changes, now):
     """All commands of one instant: new capacities, then orders (changes of path before starts), one recomputation."""
     s = state_at(base, 0)
+    s.now = now
     for number in range(changes):
         index = load_int(changed, number)
         link_at(s.links, index).capacity = real_at(capacities, number).x
@@ -252,7 +263,7 @@ def apply(base, orders, many, path, shares, changed, capacities, changes, now):
             for at in range(offset, offset + count):
                 stream.latency += link_at(s.links, load_int(path, at)).delay
         if count > 0:
-            enter(s, order.slot, count, path, shares, offset, order.split != 0)
+            enter(s, order.slot, count, path, shares, offset, order.split != 0, np.int64(order.src))
         elif order.split == 0 and stream.cap == np.inf:
             stream.cap = UNLIMITED
         offset += count
@@ -270,11 +281,14 @@ def apply(base, orders, many, path, shares, changed, capacities, changes, now):
 def drain(s, now):
     """All drains of one instant and their one recomputation; how many."""
     many = 0
+    s.now = now
     while s.finish_count > 0 and finish_at(s.finishes, 0).time == now:
         slot = finish_at(s.finishes, 0).slot
         stream = stream_at(s.streams, slot)
         finish_remove(s, slot)
         leave(s, slot, stream.base)
+        if s.drains:
+            keep_drain(s, slot)
         delivery_push(s, now + stream.latency, stream.id, stream.size, np.int64(stream.notify))
         stream.used = 0
         stream.first = s.free_slot

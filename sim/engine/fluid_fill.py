@@ -17,6 +17,7 @@ import numpy as np
 from numba import types
 
 from models.jit import njit
+from sim.engine.fluid_blame import blame
 from sim.engine.fluid_state import (
     FROZEN,
     NONE,
@@ -133,6 +134,8 @@ def gather(s, item):
 def draw_in(s, slot, ordered):
     """Make a stream open: its load leaves its links, its weight comes. ``ordered``: the heap is in use."""
     stream = stream_at(s.streams, slot)
+    if s.drains:
+        blame(s, slot)
     stream.state = OPEN
     store_int(s.chosen, s.chosen_count, slot)
     s.chosen_count += 1

@@ -40,6 +40,11 @@ STREAM = np.dtype(
         ("size", "i8"),  # bytes
         ("notify", "i4"),
         ("used", "i4"),
+        # what held it back (sim/engine/fluid_blame.py)
+        ("full", "f8"),  # bit/s that its source's own links give it
+        ("lost", "f8"),  # ps by which the suspect leads over all other links
+        ("blamed", "i8"),  # ps up to which blame is given
+        ("suspect", "i4"),  # link, or NONE
     ],
     align=True,
 )
@@ -47,6 +52,7 @@ ENTRY = np.dtype([("share", "f8"), ("link", "i4"), ("stream", "i4"), ("next", "i
 LINK = np.dtype(
     [
         ("capacity", "f8"),
+        ("nominal", "f8"),  # capacity when it is up
         ("load", "f8"),  # sum of share x rate, the recomputation's open streams left out; with load_low exact
         ("load_low", "f8"),
         ("weight", "f8"),  # sum of share x weight of open streams
@@ -69,6 +75,7 @@ FINISH = np.dtype([("time", "i8"), ("slot", "i8")], align=True)
 LEVEL = np.dtype([("key", "f8"), ("item", "i8")], align=True)  # item: link, or links + slot for a cap
 DELIVERY = np.dtype([("time", "i8"), ("id", "i8"), ("size", "i8"), ("notify", "i8")], align=True)
 DONE = np.dtype([("id", "i8"), ("time", "i8")], align=True)
+DRAIN = np.dtype([("id", "i8"), ("delivered", "i8"), ("latency", "i8"), ("link", "i8")], align=True)
 ORDER = np.dtype(  # a start (slot NONE) or a change of path
     [
         ("id", "i8"),
@@ -89,6 +96,9 @@ STATE = np.dtype(
         # addresses; chosen, chunks i4, tells, reach i8
         *[(name, "i8") for name in ("streams", "entries", "links", "levels", "finishes", "deliveries", "done")],
         *[(name, "i8") for name in ("chosen", "chunks", "tells", "reach")],
+        ("drains", "i8"),  # address of the records of drained streams; 0: not kept
+        ("drain_count", "i8"),
+        ("now", "i8"),  # ps of the instant that is being computed
         ("link_count", "i8"),
         ("finish_count", "i8"),
         ("level_count", "i8"),
@@ -115,7 +125,7 @@ REALS, LONGS = types.float64[::1], types.int64[::1]
 
 state_at, stream_at, entry_at, link_at = record_at(STATE), record_at(STREAM), record_at(ENTRY), record_at(LINK)
 finish_at, level_at, delivery_at = record_at(FINISH), record_at(LEVEL), record_at(DELIVERY)
-done_at, order_at, real_at = record_at(DONE), record_at(ORDER), record_at(REAL)
+done_at, order_at, real_at, drain_at = record_at(DONE), record_at(ORDER), record_at(REAL), record_at(DRAIN)
 
 
 @njit("UniTuple(f8, 2)(f8, f8, f8)")

@@ -26,6 +26,7 @@ from sim.engine.layout import (
     world_at,
 )
 from sim.engine.nic import empty_link, leave_turn, nic_turn, send_control, wake
+from sim.engine.offers import note_offer
 from sim.engine.ports import choose, enqueue, leave_trail, lose, queue_bytes, trail_back
 from sim.engine.timers import pop_timer
 from sim.engine.transport import acknowledge, receive, timer_ran_out
@@ -48,6 +49,7 @@ def _onward(w, index, packet, node, now):  # type: ignore[no-untyped-def]
         return load_int(w.paths, packet.path) ^ 1
     if packet.path >= 0:
         onward = load_int(w.paths, packet.path)
+        note_offer(w, index, packet.hop, now)
         packet.path += 1
         packet.hop += 1
         return onward
@@ -55,6 +57,7 @@ def _onward(w, index, packet, node, now):  # type: ignore[no-untyped-def]
         return -1
     onward = choose(w, packet, node, now)
     if onward >= 0:
+        note_offer(w, index, packet.hop, now)
         leave_trail(w, index, packet, onward)
     return onward
 

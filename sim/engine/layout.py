@@ -23,13 +23,16 @@ WORLD = np.dtype(
         ("heap", "i8"),
         *[(name, "i8") for name in ("table", "table_port", "table_weight", "last_start", "last_link")],
         *[(name, "i8") for name in ("queues", "policy_state", "trace", "tells", "done", "distances")],
+        ("offers", "i8"),  # [packets x 2^offer_bits] ps; 0: not kept
+        ("records", "i8"),  # of the packets that completed their streams (sim/engine/offers.py)
         # sizes and settings
         *[(name, "i8") for name in ("link_count", "nic_count", "groups", "hops", "policy_words", "distance_bins")],
+        ("offer_bits", "i8"),
         *[(name, "i8") for name in ("mtu", "header", "ack", "rto", "acks", "go_back_n", "pick", "uses_queues", "key")],
         # state
         *[(name, "i8") for name in ("now", "timer_size", "free", "free_count", "events")],
         *[(name, "i8") for name in ("heap_size", "hole", "base", "id_bits")],
-        *[(name, "i8") for name in ("trace_size", "trace_room", "tell_count", "done_count")],
+        *[(name, "i8") for name in ("trace_size", "trace_room", "tell_count", "done_count", "record_count")],
         # totals
         *[
             (name, "i8")

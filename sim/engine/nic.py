@@ -26,6 +26,7 @@ from sim.engine.layout import (
     rare_at,
     store_byte,
 )
+from sim.engine.offers import note_offer
 from sim.engine.ports import choose, drop, leave_trail, lose, queue_bytes, transmit
 from sim.engine.timers import push_timer
 
@@ -82,6 +83,7 @@ def _make_packet(w, flow, slot, sequence, link, now):  # type: ignore[no-untyped
     else:
         packet.path = flow.path + 1
         packet.hop = 1
+    note_offer(w, index, 0, now)
     flow.in_network += 1
     w.data_sent += 1
     if w.acks:

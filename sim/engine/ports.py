@@ -241,14 +241,19 @@ def leave_trail(w, index, packet, link):  # type: ignore[no-untyped-def]
     packet.hop = hop + 1
 
 
+@njit(_LONG(World, _LONG, _LONG), inline=True)
+def trail_link(w, index, hop):  # type: ignore[no-untyped-def]
+    """The link that a packet without a path of its own took as its number ``hop``."""
+    if hop < INLINE:
+        return load_int(w.packets + index * PACKET_BYTES, _TRAIL + hop)
+    return load_int(w.trail, index * w.hops + hop)
+
+
 @njit(_LONG(World, _LONG, Packet), inline=True)
 def trail_back(w, index, packet):  # type: ignore[no-untyped-def]
     """The link that leads one hop back."""
-    hop = packet.hop - 1
-    packet.hop = hop
-    if hop < INLINE:
-        return load_int(w.packets + index * PACKET_BYTES, _TRAIL + hop) ^ 1
-    return load_int(w.trail, index * w.hops + hop) ^ 1
+    packet.hop -= 1
+    return trail_link(w, index, packet.hop) ^ 1
 
 
 @njit(_LONG(World, Packet, _LONG, _LONG), internal=True)

@@ -26,6 +26,7 @@ from sim.engine.layout import (
     store_long,
 )
 from sim.engine.nic import leave_turn, payload, send_control, wake
+from sim.engine.offers import keep_last
 from sim.engine.ports import close, finish, release
 from sim.engine.timers import push_timer
 
@@ -40,8 +41,8 @@ def _tell(w, flow, slot, kind):  # type: ignore[no-untyped-def]
     w.tell_count += 1
 
 
-@njit(_VOID(World, Flow, Packet, _LONG), internal=True)
-def _arrived_new(w, flow, packet, now):  # type: ignore[no-untyped-def]
+@njit(_VOID(World, Flow, Packet, _LONG, _LONG), internal=True)
+def _arrived_new(w, flow, packet, index, now):  # type: ignore[no-untyped-def]
     """Books a packet that arrived for the first time, and by how far it was overtaken."""
     flow.received += 1
     w.delivered_bytes += payload(w, flow, packet.sequence)
@@ -51,6 +52,8 @@ def _arrived_new(w, flow, packet, now):  # type: ignore[no-untyped-def]
         store_long(w.distances, distance, load_long(w.distances, distance) + 1)
     if flow.received == flow.packets:
         flow.delivered = now
+        if w.offers:
+            keep_last(w, flow, packet, index, now)
 
 
 @njit(_VOID(World, _LONG, Packet, _LONG, _LONG), internal=True)
@@ -62,11 +65,11 @@ def receive(w, index, packet, link, now):  # type: ignore[no-untyped-def]
     before = flow.received
     sequence = packet.sequence
     if w.acks == 0:
-        _arrived_new(w, flow, packet, now)
+        _arrived_new(w, flow, packet, index, now)
     elif w.go_back_n:
         if sequence == flow.expected:
             flow.expected += 1
-            _arrived_new(w, flow, packet, now)
+            _arrived_new(w, flow, packet, index, now)
         elif sequence < flow.expected:
             w.duplicates += 1
         else:
@@ -77,7 +80,7 @@ def receive(w, index, packet, link, now):  # type: ignore[no-untyped-def]
             w.duplicates += 1
         else:
             store_byte(flow.marks, sequence, marks | RECEIVED)
-            _arrived_new(w, flow, packet, now)
+            _arrived_new(w, flow, packet, index, now)
     flow.highest = max(flow.highest, sequence)
     if flow.received == flow.packets and before < flow.received and flow.notify & 1:
         _tell(w, flow, slot, 0)

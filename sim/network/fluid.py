@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from models.topology import Topology
 from sim.engine import fluid as kernel
 from sim.engine import fluid_state as memory
-from sim.network.protocol import DELIVERED, Done, LinkState, Stream, Tell
+from sim.network.protocol import DELIVERED, Done, Drains, LinkState, Stream, Tell
 
 if TYPE_CHECKING:
     from models.paths import Routes
@@ -34,7 +34,7 @@ class FluidNetwork:
     it stand still. A pair without a path stands still until a reroute or new routes.
     """
 
-    def __init__(self, topology: Topology, routes: Routes, efficiency: float = 1.0) -> None:
+    def __init__(self, topology: Topology, routes: Routes, efficiency: float = 1.0, explains: bool = False) -> None:
         self.topology = topology
         self._routes = routes
         self._nominal = topology.link_rate.astype(np.float64) * efficiency
@@ -44,7 +44,7 @@ class FluidNetwork:
         self._new_routes = False
         self._spread: dict[int, tuple[int, int]] = {}  # streams over all paths: (src, dst)
         links = np.zeros(topology.links, dtype=memory.LINK)
-        links["capacity"] = self._nominal
+        links["capacity"] = links["nominal"] = self._nominal
         links["head"] = links["item"] = memory.NONE
         links["src"], links["dst"], links["delay"] = topology.link_src, topology.link_dst, topology.link_delay
         self._link = links
@@ -60,6 +60,9 @@ class FluidNetwork:
         self._chunk = np.full(64, memory.NONE, dtype=np.int32)
         self._delivery = np.zeros(64, dtype=memory.DELIVERY)
         self._done = np.zeros(64, dtype=memory.DONE)
+        self._explains = explains
+        self._drain = np.zeros(64, dtype=memory.DRAIN)
+        self._drained: list[NDArray[Any]] = []  # records of drained streams, in blocks
         self._tell = np.zeros(64, dtype=np.int64)
         self._reach = np.full(topology.nodes, -1, dtype=np.int64)
         self._order = np.zeros(1, dtype=memory.ORDER)
@@ -76,6 +79,7 @@ class FluidNetwork:
         state["streams"], state["entries"] = self._stream.ctypes.data, self._entry.ctypes.data
         state["links"], state["levels"] = self._link.ctypes.data, self._level.ctypes.data
         state["finishes"], state["deliveries"] = self._finish.ctypes.data, self._delivery.ctypes.data
+        state["drains"] = self._drain.ctypes.data if self._explains else 0
         state["done"], state["chosen"] = self._done.ctypes.data, self._chosen.ctypes.data
         state["chunks"], state["tells"] = self._chunk.ctypes.data, self._tell.ctypes.data
         self._path_view = memoryview(self._path)  # type: ignore[arg-type]
@@ -210,11 +214,14 @@ class FluidNetwork:
         slots = counts[_SLOTS] + streams
         used = counts[_ENTRIES] + entries
         done = counts[_DONE] + unfinished
+        if counts[_DRAINS] + unfinished > self._drain.size:
+            self._collect_drains()
         if (
             slots <= self._stream.size
             and used <= self._entry.size
             and unfinished <= self._tell.size
             and done <= self._done.size
+            and unfinished <= self._drain.size
             and longest < self._chunk.size
         ):
             return
@@ -225,6 +232,7 @@ class FluidNetwork:
         self._entry = _grown(self._entry, used)
         self._delivery = _grown(self._delivery, unfinished)
         self._done = _grown(self._done, done)
+        self._drain = _grown(self._drain, unfinished + _KEPT)
         self._tell = _grown(self._tell, unfinished)
         if longest >= self._chunk.size:
             known = self._chunk.size
@@ -255,6 +263,15 @@ class FluidNetwork:
             for stream, _ in done:
                 self._spread.pop(stream, None)
         return [Done(stream, time, time, 0, 0, 0) for stream, time in done]
+
+    def _collect_drains(self) -> None:
+        self._drained.append(self._drain[: self._counts[_DRAINS]].copy())
+        self._counts[_DRAINS] = 0
+
+    def explain(self) -> Drains:
+        self._collect_drains()
+        rows = np.concatenate(self._drained)
+        return Drains(*(rows[name] for name in memory.DRAIN.names or ()))
 
     # views
 
@@ -314,7 +331,8 @@ class FluidNetwork:
 _FIELDS = memory.STATE.names or ()
 _ACTIVE, _DELIVERIES, _DONE = _FIELDS.index("active"), _FIELDS.index("delivery_count"), _FIELDS.index("done_count")
 _ENTRIES, _NEXT = _FIELDS.index("entry_count"), _FIELDS.index("next")
-_SLOTS, _TELLS = _FIELDS.index("slot_count"), _FIELDS.index("tell_count")
+_SLOTS, _TELLS, _DRAINS = (_FIELDS.index(name) for name in ("slot_count", "tell_count", "drain_count"))
+_KEPT = 1024  # records that may wait to be collected
 _ORDER = Struct("=qqddiiiiii")  # the fields of memory.ORDER
 _NO_INTS = np.zeros(0, dtype=np.int32)
 _NO_REALS = np.zeros(0, dtype=np.float64)

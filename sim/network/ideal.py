@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.topology import Topology
-from sim.network.protocol import DELIVERED, INFINITY, Done, LinkState, Stream, Tell
+from sim.network.protocol import DELIVERED, INFINITY, Done, Drains, LinkState, Stream, Tell
 
 if TYPE_CHECKING:
     from models.paths import Routes
@@ -38,6 +38,7 @@ class _Transfer:
         self.shares: tuple[float, ...] = ()
         self.base = self.left  # bits left when the present path was taken
         self.drained: int | None = None
+        self.narrowest = -1  # the link that sets its rate; -1: none sets it below what the source's own links give
 
     def left_at(self, now: int) -> Fraction:
         return max(self.left - self.rate * (now - self.since) / SECOND, Fraction(0))
@@ -46,7 +47,7 @@ class _Transfer:
 class IdealNetwork:
     """``efficiency``: payload over wire bytes; rates are exact fractions, times are rounded up to ps."""
 
-    def __init__(self, topology: Topology, routes: Routes, efficiency: float = 1.0) -> None:
+    def __init__(self, topology: Topology, routes: Routes, efficiency: float = 1.0, explains: bool = False) -> None:
         self.topology = topology
         self._routes = routes
         self._efficiency = Fraction(efficiency).limit_denominator(10**9)
@@ -58,6 +59,8 @@ class IdealNetwork:
         self._links: dict[int, bool] = {}
         self._new_routes = False
         self._done: list[Done] = []
+        self._explains = explains
+        self._drains: list[tuple[int, int, int, int]] = []
         self._sent = np.zeros(topology.links)  # bits of finished streams and left paths
         self._accepted = self._delivered = 0
 
@@ -145,6 +148,9 @@ class IdealNetwork:
             int(self.topology.link_rate[link]) * self._efficiency / Fraction(share).limit_denominator(10**6)
             for link, share in zip(transfer.links, transfer.shares, strict=True)
         ]
+        own = self.topology.link_src[list(transfer.links)] == transfer.stream.src
+        if limits and min(limits) < min((limit for limit, first in zip(limits, own, strict=True) if first), default=0):
+            transfer.narrowest = transfer.links[limits.index(min(limits))]
         if transfer.stream.weight < 1:  # a piece: its flow may not outrun what it could do as a whole
             whole = self._routes.max_flow(transfer.stream.src, transfer.stream.dst)
             limits.append(whole * self._efficiency * Fraction(transfer.stream.weight).limit_denominator(10**6))
@@ -180,6 +186,8 @@ class IdealNetwork:
                 self._leave(transfer, now)
                 self._delivered += transfer.stream.bytes
                 self._done.append(Done(number, now, now, 0, 0, 0))
+                if self._explains:
+                    self._drains.append((number, now, transfer.latency, transfer.narrowest))
                 if transfer.stream.notify:
                     tells.append(Tell(DELIVERED, number))
                 budget -= 1
@@ -190,6 +198,9 @@ class IdealNetwork:
     def finished(self) -> list[Done]:
         done, self._done = self._done, []
         return done
+
+    def explain(self) -> Drains:
+        return Drains(*np.array(self._drains, dtype=np.int64).reshape(-1, 4).T)
 
     # views
 

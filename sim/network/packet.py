@@ -11,9 +11,10 @@ from models.paths import Routes
 from models.topology import Topology
 from sim.engine import kernel
 from sim.engine.layout import TRACE
+from sim.engine.offers import HEAD
 from sim.engine.ports import COUNT_BITS
-from sim.network.packet_memory import DONE, TIMERS, TOLD, TRACED, PacketMemory
-from sim.network.protocol import INFINITY, Done, LinkState, Stream, Tell
+from sim.network.packet_memory import DONE, KEPT, RECORDS, TIMERS, TOLD, TRACED, PacketMemory
+from sim.network.protocol import INFINITY, Done, LastPackets, LinkState, Stream, Tell
 from sim.network.settings import PacketChoice, PacketSettings
 
 
@@ -27,8 +28,9 @@ class PacketNetwork(PacketMemory):
         settings: PacketSettings,
         choice: PacketChoice | None = None,
         on_trace: Callable[[NDArray[np.int64]], None] | None = None,
+        explains: bool = False,
     ) -> None:
-        super().__init__(topology, settings, choice, on_trace)
+        super().__init__(topology, settings, choice, on_trace, explains)
         self._routes = routes
         self._tables_due = True  # built for the first packet that has no path of its own
         self._groups: NDArray[np.int32] | None = None
@@ -147,6 +149,7 @@ class PacketNetwork(PacketMemory):
             if self._path_end > len(self._held["paths"]):
                 self._grow("paths", "i4", 2 * self._path_end)
             self._held["paths"][at : self._path_end] = path
+            self._grow_offers(len(path))
         flow["path"], flow["length"] = at, len(path)
 
     def _place(self, stream: Stream) -> int:
@@ -202,6 +205,8 @@ class PacketNetwork(PacketMemory):
             tells = [Tell(kind, ident) for kind, ident in zip(raw[:, 0].tolist(), ids.tolist(), strict=True)]
             tells.sort()
             world["tell_count"] = 0
+        if self._counts.item(RECORDS) > KEPT:
+            self._collect_records()
         self._collect()
         return (until if reason == kernel.IDLE else int(world["now"][0])), tells
 
@@ -256,6 +261,12 @@ class PacketNetwork(PacketMemory):
             "dropped": links["dropped"].copy(),
         }
         return totals | {"queue_max_bytes": links["queue_max"].copy(), "trimmed": zeros, "paused_ps": zeros}
+
+    def explain(self) -> LastPackets:
+        self._collect_records()
+        heads = np.concatenate([np.zeros((0, HEAD), dtype=np.int64), *self._heads])
+        link = np.concatenate([np.zeros(0, dtype=np.int32), *self._links_taken])
+        return LastPackets(*heads.T, link, np.concatenate([np.zeros(0, dtype=np.int64), *self._offered]))
 
     def packet_hops(self) -> int:
         """Data and ACK packets over links so far: the measure of work of the benchmarks."""

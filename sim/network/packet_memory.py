@@ -13,6 +13,7 @@ from models.topology import Topology
 from models.units import serialisation_ps, show
 from sim.engine.events import NEVER, WORD
 from sim.engine.layout import FLOW, LINK, NIC, PACKET, RARE, TRACE, WORLD, block
+from sim.engine.offers import HEAD
 from sim.engine.signatures import address_of
 from sim.network.settings import ACK_BYTES, PacketChoice, PacketSettings
 
@@ -21,9 +22,11 @@ _BINS = 1024  # reordering distances told apart
 _RESULTS = ("id", "delivered", "end", "retransmitted", "reordered", "lost")  # as in Done
 _FIELDS = WORLD.names or ()
 # where in the world's record the often read numbers are
-DONE, FREE, NICS, TIMERS, TOLD, TRACED = (
-    _FIELDS.index(name) for name in ("done_count", "free_count", "nic_count", "timer_size", "tell_count", "trace_size")
+DONE, FREE, NICS, TIMERS, TOLD, TRACED, RECORDS = (
+    _FIELDS.index(name)
+    for name in ("done_count", "free_count", "nic_count", "timer_size", "tell_count", "trace_size", "record_count")
 )
+KEPT = 1024  # records that may wait to be collected
 
 
 class PacketMemory:
@@ -35,8 +38,10 @@ class PacketMemory:
         settings: PacketSettings,
         choice: PacketChoice | None,
         on_trace: Callable[[NDArray[np.int64]], None] | None,
+        explains: bool,
     ) -> None:
         self.topology, self.settings, self.choice = topology, settings, choice
+        self._explains = explains
         self._on_trace = on_trace
         self._world = block(WORLD, 1)
         self._counts = self._world.view(np.int64)  # the same, for quick reads of one number
@@ -47,6 +52,9 @@ class PacketMemory:
         self._mark_end = 0
         self._mark_at: dict[int, tuple[int, int]] = {}  # slot -> (size class, offset)
         self._packets = 0
+        self._heads: list[NDArray[np.int64]] = []  # records of completed streams, in blocks
+        self._offered: list[NDArray[np.int64]] = []
+        self._links_taken: list[NDArray[np.int32]] = []
         self._timer_room = 0
         self._flows = block(FLOW, 0)
         self._results: list[NDArray[Any]] = []  # columns of the flows that make a Done
@@ -135,6 +143,7 @@ class PacketMemory:
         old = len(self._flows)
         self._flows = self._grow("flows", FLOW, count)
         self._flows["id"][old:] = -1
+        self._make_record_room(count)
         self._results = [self._flows[name] for name in _RESULTS]
         self._grow("done", "i4", count, 2)
         self._grow("tells", "i4", count, 6)
@@ -144,6 +153,8 @@ class PacketMemory:
         old, world = self._packets, self._world
         packets = self._grow("packets", PACKET, count)
         self._grow("trail", "i4", count, int(world["hops"][0]))
+        if self._explains:
+            self._grow("offers", "i8", count, 1 << int(world["offer_bits"][0]))
         packets["next"][old:count] = np.arange(old + 1, count + 1)
         packets["next"][count - 1] = world["free"][0] if world["free_count"][0] else -1
         world["free"] = old
@@ -163,6 +174,37 @@ class PacketMemory:
         trail.reshape(-1, hops)[:, :known] = self._held["trail"].reshape(-1, known) if known else 0
         self._hold("trail", trail)
         self._world["hops"] = hops
+        self._grow_offers(hops)
+
+    def _grow_offers(self, hops: int) -> None:
+        """Room for the times at which a packet was offered to ``hops`` links."""
+        known, bits = int(self._world["offer_bits"][0]), (hops - 1).bit_length()
+        if not self._explains or bits <= known:
+            return
+        self._collect_records()
+        offers = block("i8", self._packets << bits)
+        offers.reshape(-1, 1 << bits)[:, : 1 << known] = self._held["offers"].reshape(-1, 1 << known)
+        self._hold("offers", offers)
+        self._world["offer_bits"] = bits
+        self._make_record_room(len(self._flows))
+
+    def _make_record_room(self, flows: int) -> None:
+        """A stream is completed once before it is collected, so there are never more records than flows beyond KEPT."""
+        if self._explains:
+            self._grow("records", "i8", KEPT + flows, HEAD + (2 << int(self._world["offer_bits"][0])))
+
+    def _collect_records(self) -> None:
+        """Takes over the records of completed streams, without the room that they don't use."""
+        count = self._counts.item(RECORDS)
+        if not count:
+            return
+        room = 1 << int(self._world["offer_bits"][0])
+        rows = self._held["records"][: count * (HEAD + 2 * room)].reshape(count, -1)
+        used = np.arange(room) < rows[:, HEAD - 1 : HEAD]
+        self._heads.append(rows[:, :HEAD].copy())
+        self._offered.append(rows[:, HEAD : HEAD + room][used])
+        self._links_taken.append(rows[:, HEAD + room :][used].astype(np.int32))
+        self._world["record_count"] = 0
 
     def _take_marks(self, slot: int, count: int) -> int:
         """The address of ``count`` zeroed marks; sizes are powers of two, so that freed ones fit again."""

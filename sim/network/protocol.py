@@ -57,6 +57,28 @@ class LinkState(NamedTuple):
     sent_bytes: NDArray[np.int64]  # crossed since the start
 
 
+class LastPackets(NamedTuple):
+    """Of each delivered stream, the packet whose arrival completed it. ``link`` and ``offered``: way after way."""
+
+    stream: NDArray[np.int64]
+    delivered: NDArray[np.int64]  # ps
+    sequence: NDArray[np.int64]
+    transmission: NDArray[np.int64]  # timeouts of the stream before it was sent
+    size: NDArray[np.int64]  # bytes on the wire
+    hops: NDArray[np.int64]  # links of its way
+    link: NDArray[np.int32]  # [sum of hops]
+    offered: NDArray[np.int64]  # [sum of hops] ps when it came to the link's queue; at its own NIC: when it was sent
+
+
+class Drains(NamedTuple):
+    """Of each delivered stream, in engines without packets, the delay of its way and what held its rate down."""
+
+    stream: NDArray[np.int64]
+    delivered: NDArray[np.int64]  # ps
+    latency: NDArray[np.int64]  # ps
+    link: NDArray[np.int64]  # the one that cost it most; -1: none
+
+
 class Network(Protocol):
     """A network engine. Commands are gathered and take effect at ``commit``, after the instant's SimPy events."""
 
@@ -104,6 +126,10 @@ class Network(Protocol):
 
     def delivered_bytes(self) -> int:
         """Payload that arrived for the first time: the watchdog's measure of progress."""
+        ...
+
+    def explain(self) -> LastPackets | Drains:
+        """What is known of where the streams' time went. No rows of an engine that was not asked to keep it."""
         ...
 
     def reordering(self) -> NDArray[np.int64]:

@@ -27,7 +27,7 @@ from models.paths import Routes
 from models.topology import Topology
 from models.units import serialisation_ps
 from sim.engine.ports import draw
-from sim.network.protocol import INFINITY, Done, LinkState, Stream, Tell
+from sim.network.protocol import INFINITY, Done, LastPackets, LinkState, Stream, Tell
 from sim.network.reference_hosts import ACK, ARRIVALS, DATA, ENDS, Flow, Hosts, Packet, Port
 from sim.network.settings import PacketChoice, PacketSettings
 
@@ -44,9 +44,10 @@ class ReferenceNetwork(Hosts):
         settings: PacketSettings,
         choice: PacketChoice | None = None,
         on_trace: Callable[[NDArray[np.int64]], None] | None = None,
+        explains: bool = False,
     ) -> None:
         super().__init__(topology, settings, on_trace)
-        self.choice = choice
+        self.choice, self._explains = choice, explains
         self._routes, self._new_routes = routes, routes
         self._ports = [
             Port(link, int(rate), int(delay), int(src), int(dst), bool(src < topology.hosts))
@@ -276,6 +277,7 @@ class ReferenceNetwork(Hosts):
                 return
             packet.way.append(onward)
         packet.hop += 1
+        packet.offered.append(self._now)
         self._offer(self._ports[packet.way[packet.hop - 1]], packet)
 
     # -- the way of a packet without a path of its own
@@ -343,6 +345,12 @@ class ReferenceNetwork(Hosts):
         totals = {name: np.array([getattr(port, name) for port in self._ports], dtype=np.int64) for name in names}
         zeros = np.zeros(self.topology.links, dtype=np.int64)
         return totals | {"queue_max_bytes": totals.pop("queue_max"), "trimmed": zeros, "paused_ps": zeros}
+
+    def explain(self) -> LastPackets:
+        last = self._last if self._explains else []
+        head = np.array([row[:6] for row in last], dtype=np.int64).reshape(-1, 6)
+        link, offered = ([value for row in last for value in row[column]] for column in (6, 7))
+        return LastPackets(*head.T, np.array(link, dtype=np.int32), np.array(offered, dtype=np.int64))
 
     def delivered_bytes(self) -> int:
         return self._delivered_bytes

@@ -29,6 +29,7 @@ class Packet:
     transmission: int  # how many timeouts the flow had seen
     way: list[int]  # the links of its path; of a packet without one, those it has taken
     fixed: bool
+    offered: list[int]  # ps when it came to the queue of each link of its way; at its own NIC: when it was sent
     hop: int = 1  # links taken, the first included; of an ACK, links still to take back
     kind: int = DATA
     marked: bool = False
@@ -123,6 +124,7 @@ class Hosts:
         self._account = {"sent": 0, "arrived": 0, "lost": 0}
         self._delivered_bytes = 0
         self._distances = np.zeros(BINS, dtype=np.int64)
+        self._last: list[tuple[Any, ...]] = []  # of packets that completed their streams, as in LastPackets
 
     def _choose(self, flow: Flow, sequence: int, transmission: int, hop: int, node: int) -> int | None:
         """The link that a packet without a path of its own takes from ``node``."""
@@ -201,7 +203,7 @@ class Hosts:
         assert sequence is not None
         way = [port.index] if flow.path is None else list(flow.path)
         size = self._payload(flow, sequence) + self.settings.header
-        packet = Packet(flow, sequence, size, flow.epoch, way, flow.path is not None)
+        packet = Packet(flow, sequence, size, flow.epoch, way, flow.path is not None, [self._now])
         if flow.again:
             flow.again.popleft()
         else:
@@ -295,6 +297,8 @@ class Hosts:
             self._distances[min(distance, BINS - 1)] += 1
         if len(flow.received) == flow.packets:
             flow.delivered = self._now
+            row = (flow.stream.id, self._now, packet.sequence, packet.transmission, packet.size, packet.hop)
+            self._last.append((*row, packet.way[: packet.hop], packet.offered))
             if flow.stream.notify:
                 self._tells.append(Tell(DELIVERED, flow.stream.id))
 

@@ -18,7 +18,7 @@ from sim.clock import Clock
 from sim.dispatch.packet import destination_rotation, least_queue, round_robin
 from sim.dispatch.packet import random as random_port
 from sim.network.packet import PacketChoice, PacketNetwork, PacketSettings
-from sim.network.protocol import DELIVERED, TIMEOUT, Stream, Tell
+from sim.network.protocol import DELIVERED, TIMEOUT, LastPackets, Stream, Tell
 from sim.network.reference import ReferenceNetwork
 
 GBPS = 10**9
@@ -56,6 +56,7 @@ class Outcome:
     reordering: list[int]
     delivered_bytes: int
     active: list[int]
+    last: list[tuple[Any, ...]]  # of each completed stream: the packet that completed it, its links and their times
     broken: list[str]
 
 
@@ -72,9 +73,9 @@ def tell(
         module, parameters = story.policy
         memory = module.state(story.topology, module.Params(**parameters), story.seed)
         choice = PacketChoice(module.pick, np.ascontiguousarray(memory, dtype=np.int64), module.uses_queues)
-    network = engine(story.topology, story.routes, story.settings, choice, blocks.append)
+    network = engine(story.topology, story.routes, story.settings, choice, blocks.append, explains=True)
     clock = Clock(network)
-    seen = Outcome([], [], [], [], {}, {}, [], 0, [], [])
+    seen = Outcome([], [], [], [], {}, {}, [], 0, [], [], [])
     patience: dict[int, int] = {}
     streams = {stream.id: stream for _, stream in story.streams}
     streams |= {stream.id: stream for later in story.after.values() for stream in later}
@@ -123,8 +124,17 @@ def tell(
     seen.reordering = network.reordering().tolist()
     seen.delivered_bytes = network.delivered_bytes()
     seen.active = network.active()
+    seen.last = sorted(last_packets(network.explain()))
     seen.broken = network.check(clock.now)
     return seen
+
+
+def last_packets(found: LastPackets) -> list[tuple[Any, ...]]:
+    """Its rows: (stream, delivered, sequence, transmission, size, links, times offered)."""
+    cuts = np.cumsum(found.hops)[:-1]
+    ways = zip(np.split(found.link, cuts), np.split(found.offered, cuts), strict=True)
+    heads = zip(*(column.tolist() for column in found[:5]), strict=True)
+    return [(*head, link.tolist(), offered.tolist()) for head, (link, offered) in zip(heads, ways, strict=False)]
 
 
 # -- making stories up

@@ -14,8 +14,10 @@ from models.builders import star
 from models.paths import Routes
 from models.topology import Topology, TopologyBuilder
 from sim.clock import Clock
+from sim.engine.layout import DATA
+from sim.flow_times import hops_of
 from sim.network.packet import PacketNetwork, PacketSettings
-from sim.network.protocol import DELIVERED, ENDED, INFINITY, TIMEOUT, Done, Stream, Tell
+from sim.network.protocol import DELIVERED, ENDED, INFINITY, TIMEOUT, Done, LastPackets, Stream, Tell
 from sim.network.reference import ReferenceNetwork
 from tests.twin.stories import Outcome, make, tell
 
@@ -55,6 +57,28 @@ def test_interruptions_change_nothing(seed: int, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sim.clock, "BUDGET", 1 + 7 * seed % 100)
     for tick in (None, 1_000 + 13 * seed, 1_000_000):
         assert differences(whole, tell(story, PacketNetwork, tick, until)) == []
+
+
+@pytest.mark.parametrize("seed", range(0, STORIES, 10))
+def test_the_way_of_a_last_packet_is_the_one_in_the_trace(seed: int) -> None:
+    """Where the time of streams went is told by records of its own; the trace saw the same packets pass."""
+    story = make(seed)
+    outcome = tell(story, PacketNetwork)
+    topology = story.topology
+    passed = {row[:5]: row[5:8] for row in outcome.trace if row[6] >= 0}
+    for stream, delivered, sequence, transmission, size, links, offered in outcome.last:
+        ways = [passed[stream, sequence, transmission, DATA, link] for link in links]
+        last = LastPackets(
+            *(np.array([value]) for value in (stream, delivered, sequence, transmission, size, len(links))),
+            np.array(links), np.array(offered),
+        )  # fmt: skip
+        hops = hops_of(last, np.array([0]), topology)
+        assert (hops.offered + hops.queueing).tolist() == [start for _, start, _ in ways]
+        assert (hops.offered + hops.queueing + hops.serialisation).tolist() == [end for _, _, end in ways]
+        arrivals = [end + int(topology.link_delay[link]) for (_, _, end), link in zip(ways, links, strict=True)]
+        assert [*offered[1:], delivered] == arrivals
+        assert offered[0] == ways[0][1]
+        assert int(topology.link_dst[links[-1]]) < topology.hosts
 
 
 def test_stories_are_not_dull() -> None:
