@@ -134,12 +134,10 @@ class Arrivals:
         *,
         endless: bool = False,
         name: str = "flows",
-        tag: int = 0,
     ) -> None:
         self._env = env
         self._flows = flows
         self._name = name
-        self._tag = tag
         self.endless = endless
         self.started = 0
         self.delivered = 0
@@ -148,13 +146,13 @@ class Arrivals:
         env.process(self._run(blocks))
 
     def _run(self, blocks: Iterator[Block]) -> Generator[simpy.Event, Any, None]:
-        env, send, note, tag = self._env, self._flows.send, self._note, self._tag
+        env, send, note, job = self._env, self._flows.send, self._note, self._name
         for block in blocks:
             for start, src, dst, size in zip(*(column.tolist() for column in block), strict=True):
                 if start > env.now:
                     yield env.timeout(start - env.now)
                 self.started += 1
-                send(src, dst, size, note, tag)
+                send(src, dst, size, note, job)
         self._all_started = True
         self._end_if_over()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -23,10 +24,18 @@ from sim.processes.plan import Plan
 
 
 class Sends(Protocol):
-    """What a source of work needs of the keeper of the flows."""
+    """What a source of work needs of the keeper of the flows.
+
+    ``job``: what the flows are for. ``cause``: the flow whose arrival is being heard; whatever is sent meanwhile was
+    released by it, and what is sent later because of it, within ``because_of``.
+    """
+
+    cause: int
+
+    def because_of(self, cause: int) -> AbstractContextManager[None]: ...
 
     def send(
-        self, src: int, dst: int, size: int, on_delivered: Callable[[], None] | None = None, tag: int = 0
+        self, src: int, dst: int, size: int, on_delivered: Callable[[], None] | None = None, job: str = ""
     ) -> int: ...
 
     def send_many(
@@ -35,7 +44,7 @@ class Sends(Protocol):
         dsts: list[int],
         sizes: list[int],
         callbacks: list[Callable[[], None]],
-        tag: int = 0,
+        job: str = "",
         overheads: list[int] | None = None,
         weights: list[float] | None = None,
     ) -> Any: ...
@@ -51,6 +60,7 @@ class Row:
     ranks: int
     bytes: int
     start: int  # the first rank joined
+    job: str  # what its flows are for
     time: int = -1  # until the last rank was done
     finish: list[int] = field(default_factory=list)  # per rank
 
@@ -62,7 +72,8 @@ class Collectives:
         self.rows: list[Row] = []
 
     def begin(self, op: str, algorithm: str, ranks: int, size: int, now: int) -> Row:
-        row = Row(len(self.rows), op, algorithm, ranks, size, now, finish=[-1] * ranks)
+        number = len(self.rows)
+        row = Row(number, op, algorithm, ranks, size, now, f"collective:{number}", finish=[-1] * ranks)
         self.rows.append(row)
         return row
 
@@ -77,14 +88,12 @@ class Collective:
         plan: Plan,
         hosts: Sequence[int],
         begin: Callable[[int], Row],
-        tag: int = 0,
     ) -> None:
         self._env = env
         self._flows = flows
         self._plan = plan
         self._hosts = hosts
         self._begin = begin
-        self._tag = tag
         self._row: Row | None = None
         self._count = list(plan.counts)
         self.due = list(plan.due)
@@ -130,6 +139,7 @@ class Collective:
     def _release(self, work: deque[list[int]]) -> None:
         """Send lists of messages, each of one rank; signals open further gates in the same instant."""
         plan, hosts, size = self._plan, self._hosts, self._plan.size
+        job = self._row.job if self._row is not None else ""
         while work:
             batch = work.popleft()
             sent = [index for index in batch if size[index]]
@@ -144,7 +154,7 @@ class Collective:
                     [hosts[plan.dst[index]] for index in sent],
                     [size[index] for index in sent],
                     [partial(self._arrived, index) for index in sent],
-                    self._tag,
+                    job,
                     *extra,
                 )
             if len(sent) < len(batch):
@@ -168,9 +178,13 @@ class Collective:
         """What waits at an open gate goes to work, at once or after its launch."""
         batch = self._plan.at_gate[gate]
         if self._plan.relaunch:
-            self._after(self._plan.relaunch, lambda: self._release(deque([batch])))
+            self._after(self._plan.relaunch, partial(self._relaunch, batch, self._flows.cause))
         else:
             work.append(batch)
+
+    def _relaunch(self, batch: list[int], cause: int) -> None:
+        with self._flows.because_of(cause):
+            self._release(deque([batch]))
 
     def _arrived(self, index: int) -> None:
         plan = self._plan
@@ -219,7 +233,6 @@ class CollectiveWorkload:
         start: int = 0,
         root: int = 0,
         name: str = "collective",
-        tag: int = 0,
     ) -> None:
         self._env = env
         self._flows = flows
@@ -227,8 +240,8 @@ class CollectiveWorkload:
         self._hosts = [*hosts[root:], *hosts[:root]]
         self._begin = partial(records.begin, op, algorithm, plan.ranks, size)
         self._repeat, self._gap, self._start = repeat, gap, start
+        self._name = name
         self._label = f"{name} ({op}, {algorithm})"
-        self._tag = tag
         self._running: dict[int, Collective] = {}
         self._turn = [0] * plan.ranks  # the repeat that each rank is in, or computes for
         self.done: simpy.Event = env.all_of([env.process(self._gpu(rank, gpus)) for rank in range(plan.ranks)])
@@ -240,10 +253,10 @@ class CollectiveWorkload:
         for turn in range(self._repeat):
             self._turn[rank] = turn
             if turn and self._gap:
-                yield from gpu.compute(self._gap)
+                yield from gpu.compute(self._gap, "compute", self._name)
             operation = self._running.get(turn)
             if operation is None:
-                operation = Collective(self._env, self._flows, self._plan, self._hosts, self._begin, self._tag)
+                operation = Collective(self._env, self._flows, self._plan, self._hosts, self._begin)
                 self._running[turn] = operation
             yield from gpu.wait(operation.join(rank))
             if operation.over:

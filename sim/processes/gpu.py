@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import simpy
 
+from sim.processes.kernels import KernelLog
+
 
 @dataclass(frozen=True)
 class GpuSettings:
@@ -90,6 +92,7 @@ class Gpus:
         rng: Callable[[int], np.random.Generator] = np.random.default_rng,
     ) -> None:
         self._env, self._settings, self._rng = env, settings, rng
+        self.kernels = KernelLog()
         self._devices: dict[int, Device] = {}
 
     def device(self, gpu: int) -> Device:
@@ -124,15 +127,16 @@ class Gpus:
 class Gpu:
     """One job on one device."""
 
-    __slots__ = ("_env", "device", "host")
+    __slots__ = ("_env", "_note", "device", "host")
 
     def __init__(self, env: simpy.Environment, gpus: Gpus, host: int) -> None:
         self._env = env
+        self._note = gpus.kernels.note
         self.device = gpus.device(host)
         self.host = host
 
-    def compute(self, duration: int) -> Generator[simpy.Event, Any, None]:
-        """Runs a kernel of nominal ``duration`` ps on the compute stream, after those that were there before."""
+    def compute(self, duration: int, kernel: str, job: str) -> Generator[simpy.Event, Any, None]:
+        """Runs ``kernel`` of nominal ``duration`` ps on the compute stream, after those that were there before."""
         if duration == 0:
             return
         device, env = self.device, self._env
@@ -141,7 +145,9 @@ class Gpu:
                 yield from self.wait(turn)
             device.since[True].append(env.now)
             yield env.timeout(device.takes(duration))
-            device.busy += env.now - device.since[True].pop()
+            start = device.since[True].pop()
+            device.busy += env.now - start
+            self._note(self.host, kernel, job, start, env.now - start)
 
     def wait(self, event: simpy.Event) -> Generator[simpy.Event, Any, None]:
         """Idle until ``event``."""

@@ -26,7 +26,7 @@ class SendsAndTells(Sends, Protocol):
         dst: int,
         size: int,
         on_delivered: Callable[[], None] | None = None,
-        tag: int = 0,
+        job: str = "",
         on_end: Callable[[], None] | None = None,
     ) -> int: ...
 
@@ -79,13 +79,11 @@ class Matrix:
         triggers: Mapping[int, Trigger] | None = None,
         *,
         name: str = "matrix",
-        tag: int = 0,
     ) -> None:
         self._env = env
         self._flows = flows
         self._transfers = transfers
         self._name = name
-        self._tag = tag
         self._triggers = dict(triggers or {})
         self._left = {key: trigger.count for key, trigger in self._triggers.items() if trigger.kind == "barrier"}
         self._waiting: dict[int, list[int]] = {key: [] for key in self._triggers}  # transfers, in order
@@ -120,7 +118,7 @@ class Matrix:
             if first.send_done is not None:
                 ended = partial(self._fire, first.send_done)
                 arrived = partial(self._arrived, first)
-                self._flows.send(first.src, first.dst, first.size, arrived, self._tag, on_end=ended)
+                self._flows.send(first.src, first.dst, first.size, arrived, self._name, on_end=ended)
             else:
                 batch = [self._transfers[index] for index in indexes[begin:end]]
                 self._flows.send_many(
@@ -128,7 +126,7 @@ class Matrix:
                     [transfer.dst for transfer in batch],
                     [transfer.size for transfer in batch],
                     [partial(self._arrived, transfer) for transfer in batch],
-                    self._tag,
+                    self._name,
                 )
             begin = end
 

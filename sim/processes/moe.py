@@ -107,6 +107,7 @@ class Layer:
     """One group's passage through one layer with experts."""
 
     env: simpy.Environment
+    name: str  # whom its kernels serve, and its flows by what they carry
     row: Step
     members: int
     decide: Callable[[], Decision]
@@ -146,11 +147,11 @@ class MoeWorkload:
         deciders: Sequence[Decider],
         *,
         name: str = "moe",
-        tag: int = 0,
+        number: int = 0,
     ) -> None:
         self._env, self._flows, self._gpus, self._steps = env, flows, gpus, steps
         self._job, self._groups, self._deciders = job, groups, deciders
-        self._name, self._tag = name, tag
+        self._name, self._number = name, number
         self._running: dict[tuple[int, int, int, int], Layer] = {}
         self.passed = 0  # layers with experts that a group and micro-batch has left behind
         self.passages = len(groups) * job.micro_batches * job.steps * sum(kind != DENSE for kind in job.layers)
@@ -176,9 +177,10 @@ class MoeWorkload:
         for step in range(job.steps):
             for layer, kind in enumerate(job.layers):
                 self._where[me] = (step, layer, "computes")
-                yield from gpu.compute(attention)
+                name = _name(step, layer)
+                yield from gpu.compute(attention, "attention", name)
                 if kind == DENSE:
-                    yield from gpu.compute(dense)
+                    yield from gpu.compute(dense, "dense", name)
                     continue
                 yield from self._layer(gpu, costs, self._enter(group, micro, step, layer), me)
         del self._where[me]
@@ -188,10 +190,10 @@ class MoeWorkload:
         key = (group, micro, step, layer)
         passage = self._running.get(key)
         if passage is None:
-            row = self._steps.enter((self._tag, step, layer), self._env.now)
+            row = self._steps.enter((self._number, step, layer), self._env.now)
             members = len(self._groups[group])
             decide = partial(self._deciders[group].decide, micro, step, layer)
-            passage = Layer(self._env, row, members, decide, self._env.event(), left=members)
+            passage = Layer(self._env, _name(step, layer), row, members, decide, self._env.event(), left=members)
             self._running[key] = passage
         return passage
 
@@ -208,7 +210,7 @@ class MoeWorkload:
 
         inputs = job.memory.inputs(job.tokens)
         memory.take(inputs, env.now)
-        yield from gpu.compute(_ps(costs.gate(job.tokens)))
+        yield from gpu.compute(_ps(costs.gate(job.tokens)), "gate", layer.name)
         now_in("waits for the counts of the other GPUs")
         yield from gpu.wait(layer.meet())
         decision = layer.decision
@@ -222,12 +224,12 @@ class MoeWorkload:
         layer.row.peak = max(layer.row.peak, memory.used)
 
         self._send_weights(gpu, group, layer, decision, rank, shard)
-        yield from gpu.compute(_ps(costs.send(job.tokens * job.top_k)))
+        yield from gpu.compute(_ps(costs.send(job.tokens * job.top_k)), "send", layer.name)
         if layer.begun < 0:
             layer.begun = env.now
         arrived = layer.dispatch[shard].join(rank)
         now_in("dispatches")
-        yield from gpu.compute(_ps(costs.shared(job.tokens)))
+        yield from gpu.compute(_ps(costs.shared(job.tokens)), "shared", layer.name)
         yield from gpu.wait(arrived)
         if job.shards > 1:
             yield from gpu.wait(self._share(group, layer, rank, copies, back=False).join(shard))
@@ -236,7 +238,7 @@ class MoeWorkload:
         yield from gpu.wait(layer.weights[member])
         now_in("computes experts")
         before = env.now
-        yield from gpu.compute(_ps(costs.experts(slots)))
+        yield from gpu.compute(_ps(costs.experts(slots)), "experts", layer.name)
         gpu.device.tokens += copies
         layer.row.experts = max(layer.row.experts, env.now - before)
         layer.computed = max(layer.computed, env.now)
@@ -244,7 +246,7 @@ class MoeWorkload:
             yield from gpu.wait(self._share(group, layer, rank, copies, back=True).join(shard))
         now_in("combines")
         yield from gpu.wait(layer.combine[shard].join(rank))
-        yield from gpu.compute(_ps(costs.receive(job.tokens * job.top_k)))
+        yield from gpu.compute(_ps(costs.receive(job.tokens * job.top_k)), "receive", layer.name)
         memory.give(inputs + held)
         self._leave(layer, me, step, number)
 
@@ -253,11 +255,12 @@ class MoeWorkload:
         if layer.dispatch:
             return
         shards, hosts = self._job.shards, self._groups[group]
-        begin = partial(_row, len(hosts) // shards)
+        begin = partial(_row, len(hosts) // shards, f"{layer.name}.dispatch")
+        back = partial(_row, len(hosts) // shards, f"{layer.name}.combine")
         for shard in range(shards):
             members = [hosts[index] for index in range(shard, len(hosts), shards)]
-            layer.dispatch.append(Collective(self._env, self._flows, decision.dispatch, members, begin, self._tag))
-            layer.combine.append(Collective(self._env, self._flows, decision.combine, members, begin, self._tag))
+            layer.dispatch.append(Collective(self._env, self._flows, decision.dispatch, members, begin))
+            layer.combine.append(Collective(self._env, self._flows, decision.combine, members, back))
         layer.missing = [0] * len(hosts)
         for _, to in decision.moves:
             for shard in range(shards):
@@ -303,7 +306,7 @@ class MoeWorkload:
                 [hosts[member] for member in targets],
                 [self._job.memory.expert_bytes] * len(mine),
                 [partial(arrived, member) for member in targets],
-                self._tag,
+                f"{layer.name}.weights",
                 [decision.move_overhead[index] for index in mine],
             )
             yield sent
@@ -317,7 +320,7 @@ class MoeWorkload:
             pairs = [(a, b) for a in range(shards) for b in range(shards) if a != b and size]
             plan = Plan([Message(a, b, size) for a, b in pairs], [], shards)
             hosts = self._groups[group][rank * shards : (rank + 1) * shards]
-            found = Collective(self._env, self._flows, plan, hosts, partial(_row, shards), self._tag)
+            found = Collective(self._env, self._flows, plan, hosts, partial(_row, shards, f"{layer.name}.shards"))
             layer.shares[rank, back] = found
         return found
 
@@ -342,9 +345,13 @@ class MoeWorkload:
         return lines if len(lines) <= 8 else [*lines[:7], f"{self._name}: {len(lines) - 7} more GPUs"]
 
 
-def _row(ranks: int, now: int) -> Row:
+def _row(ranks: int, job: str, now: int) -> Row:
     """Dispatch and combine have rows in their own table, not in the collectives'."""
-    return Row(-1, "all_to_all", "", ranks, 0, now, finish=[-1] * ranks)
+    return Row(-1, "all_to_all", "", ranks, 0, now, job, finish=[-1] * ranks)
+
+
+def _name(step: int, layer: int) -> str:
+    return f"moe:{step}.{layer}"
 
 
 def _ps(microseconds: float) -> int:

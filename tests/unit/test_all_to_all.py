@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -158,8 +159,12 @@ class Wires:
     def __init__(self, env: simpy.Environment) -> None:
         self.env = env
         self.sent: list[tuple[int, int, int, int, int]] = []
+        self.cause = -1
 
-    def send_many(self, src, dsts, sizes, callbacks, tag=0, overheads=None) -> None:
+    def because_of(self, cause: int):
+        return nullcontext()
+
+    def send_many(self, src, dsts, sizes, callbacks, job="", overheads=None) -> None:
         for dst, size, call, extra in zip(dsts, sizes, callbacks, overheads or [0] * len(dsts), strict=True):
             self.sent.append((self.env.now, src, dst, size, extra))
             self.env.timeout(100).callbacks.append(lambda event, call=call: call())

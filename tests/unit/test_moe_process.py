@@ -91,6 +91,11 @@ def test_a_layer_is_gate_dispatch_experts_combine() -> None:
     # gate 10, dispatch 100, experts of the busier GPU 5, combine 100 (us)
     assert env.now == 215 * US
     assert [sent[0] // US for sent in flows.sent] == [10, 10, 113, 115]
+    assert [job for job, _ in flows.jobs] == 2 * ["moe:0.0.dispatch"] + 2 * ["moe:0.0.combine"]
+    kernels = gpus.kernels.rows()
+    assert list(zip(kernels.gpu, kernels.kernel, kernels.start // US, strict=True)) == [
+        (4, "gate", 0), (7, "gate", 0), (4, "experts", 110), (7, "experts", 110)
+    ]  # fmt: skip
     (row,) = steps.rows.values()
     assert (row.start, row.end, row.dispatch, row.experts, row.combine) == (0, 215 * US, 100 * US, 5 * US, 100 * US)
     assert (row.transfers, row.bytes, row.max_over_mean) == (0, 140, 1.25)
@@ -189,7 +194,7 @@ def test_two_jobs_share_a_stream() -> None:
     ends = []
 
     def job_of(duration: int):
-        yield from Gpu(env, gpus, 0).compute(duration)
+        yield from Gpu(env, gpus, 0).compute(duration, "dense", "moe:0.0")
         ends.append(env.now)
 
     env.process(job_of(100))
@@ -197,6 +202,8 @@ def test_two_jobs_share_a_stream() -> None:
     env.run()
     assert ends == [100, 150]
     assert [row[:3] for row in gpus.rows(env.now)] == [(0, 150, 100)]
+    kernels = gpus.kernels.rows()
+    assert (list(kernels.start), list(kernels.duration)) == ([0, 100], [100, 50])
 
 
 def test_memory_of_the_published_peaks() -> None:

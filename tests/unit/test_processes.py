@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -18,6 +19,7 @@ from sim.processes.arrivals import Arrivals, EqualGaps, ListedGaps, PoissonGaps,
 from sim.processes.collective import Collective, Collectives, CollectiveWorkload, Plan
 from sim.processes.faults import Fault, Faults
 from sim.processes.gpu import Gpus
+from sim.processes.kernels import KernelLog
 from sim.processes.matrix import Matrix, Transfer, Trigger, of_connections, together
 
 RNG = np.random.default_rng
@@ -29,21 +31,31 @@ class FakeFlows:
     def __init__(self, env: simpy.Environment, delay: int = 100, back: int = 40, dead: int = -1) -> None:
         self.env, self.delay, self.back, self.dead = env, delay, back, dead
         self.sent: list[tuple[int, int, int, int]] = []
+        self.jobs: list[tuple[str, int]] = []  # and its cause
+        self.cause = -1
 
-    def send(self, src, dst, size, on_delivered=None, tag=0, on_end=None) -> int:
+    @contextmanager
+    def because_of(self, cause: int) -> Iterator[None]:
+        before, self.cause = self.cause, cause
+        yield
+        self.cause = before
+
+    def send(self, src, dst, size, on_delivered=None, job="", on_end=None) -> int:
+        self.jobs.append((job, self.cause))
         self.sent.append((self.env.now, src, dst, size))
         if dst != self.dead:
             for delay, call in ((self.delay, on_delivered), (self.delay + self.back, on_end)):
                 if call is not None:
-                    self.env.timeout(delay).callbacks.append(partial(self._call, call))
+                    self.env.timeout(delay).callbacks.append(partial(self._call, call, len(self.sent) - 1))
         return len(self.sent) - 1
 
-    def _call(self, call: Callable[[], None], event: simpy.Event) -> None:
-        call()
+    def _call(self, call: Callable[[], None], flow: int, event: simpy.Event) -> None:
+        with self.because_of(flow):
+            call()
 
-    def send_many(self, src, dsts, sizes, callbacks, tag=0, overheads=None, weights=None) -> None:
+    def send_many(self, src, dsts, sizes, callbacks, job="", overheads=None, weights=None) -> None:
         for dst, size, callback in zip(dsts, sizes, callbacks, strict=True):
-            self.send(src, dst, size, callback, tag)
+            self.send(src, dst, size, callback, job)
 
 
 def world(**given) -> tuple[simpy.Environment, FakeFlows]:
@@ -72,6 +84,26 @@ def test_direct_all_to_all_sends_in_order_and_ends_after_one_delivery() -> None:
     assert (row.op, row.algorithm, row.ranks, row.bytes, row.start, row.time) == ("all_to_all", "direct", 3, 9, 0, 100)
     assert row.finish == [100, 100, 100]
     assert [row[:3] for row in gpus.rows(env.now)] == [(5, 0, 100), (6, 0, 100), (7, 0, 100)]
+
+
+@pytest.mark.parametrize("relaunch", [0, 7])
+def test_a_flow_knows_its_job_and_what_released_it(relaunch: int) -> None:
+    env, flows = world()
+    plan = Plan([Message(0, 1, 5, -1, 0), Message(1, 2, 5, 0, -1)], [1], 3, launch=3, relaunch=relaunch)
+    CollectiveWorkload(env, flows, Gpus(env), Collectives(), plan, range(3), op="x", algorithm="y", size=5)
+    env.run()
+    assert flows.jobs == [("collective:0", -1), ("collective:0", 0)]
+    assert [time for time, *_ in flows.sent] == [3, 103 + relaunch]
+    assert flows.cause == -1
+
+
+def test_kernels_are_noted_up_to_a_limit() -> None:
+    log = KernelLog(kept=2)
+    for start in (5, 3, 9):
+        log.note(start % 2, "gate", f"moe:0.{start}", start, 2)
+    rows = log.rows()
+    assert [list(column) for column in rows] == [[1, 1], ["gate", "gate"], ["moe:0.3", "moe:0.5"], [3, 5], [2, 2]]
+    assert log.left_out == 1
 
 
 @pytest.mark.parametrize(
