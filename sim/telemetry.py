@@ -11,6 +11,7 @@ from simpy.events import Event
 
 from models.topology import Topology
 from sim.clock import Clock
+from sim.link_samples import LinkSamples
 from sim.network.protocol import Network
 from sim.record import tier_name
 
@@ -57,6 +58,7 @@ class Telemetry:
         self._rate = topology.link_rate[self._links].astype(np.float64)
         self._backlog = backlog
         self._sent = np.zeros(topology.links, dtype=np.int64)
+        self.links = LinkSamples(topology)
         # time, mean and longest queue of the groups, bytes sent by their links since the sample before, backlog
         self.samples: list[tuple[int, NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], int]] = []
         clock.process(self._run())
@@ -73,6 +75,7 @@ class Telemetry:
         state = self._network.link_state(now)
         moved = np.maximum(state.sent_bytes - self._sent, 0).astype(np.float64)
         self._sent = state.sent_bytes
+        self.links.take(now, state)
         queues = state.queue_bytes[self._links]
         mean = np.add.reduceat(queues, self._begin) / self._size
         longest = np.maximum.reduceat(queues, self._begin)
@@ -87,6 +90,7 @@ class Telemetry:
             )
         ]
         self._interval *= 2
+        self.links.slow_down()
 
     def columns(self) -> dict[str, Any]:
         """The columns of the table ``series``."""
@@ -109,6 +113,11 @@ class Telemetry:
             "utilisation_max",
         )
         return dict(zip(names, (list(column) for column in zip(*rows, strict=True)), strict=True)) if rows else {}
+
+    def link_columns(self) -> dict[str, Any]:
+        """The columns of the table ``link_series``."""
+        now = int(self._clock.now)
+        return self.links.columns(now, self._network.link_state(now))
 
     def backlog_grew(self, until: int) -> bool:
         """Whether the backlog (flows under way) kept growing up to ``until``: later thirds hold ever more.
