@@ -4,7 +4,8 @@ Sources: DeepEP README dd758caf (H800), nccl-tests of xxrjun/nccl-tests-cluster 
 (EFA, 2 x p5). Frozen configurations: ``scenarios/all_to_all.yaml`` and ``scenarios/nccl_h100_cluster.yaml``. What
 messages cost comes from ``models/comms/message_profiles.json``, which names the rows that each profile was taken from:
 DeepEP's low-latency kernels, EFA and NCCL's all_to_all are read back through the fabric; the normal kernels' EP8 and
-EP16 rows helped to set their rate inside a node; their EP32 and EP64 rows and NCCL's all_reduce are predictions.
+EP16 rows helped to set their rate inside a node; their EP32 and EP64 rows and NCCL's all_reduce are predictions. They
+stand on the validation page (``python -m validations all_to_all``); here is the sweep over tokens and nodes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 
 from benchmarks.moe_runs import ROOT, Result, load_one, run, run_loaded
-from benchmarks.report import table, verdict
+from benchmarks.report import table
 from models.moe_layer import token_bytes
 from tests.validation.exchanges import Cluster, pairs
 
@@ -114,20 +115,11 @@ def efa(size: int) -> list[Row]:
     return rows
 
 
-def measured_part(quick: bool) -> list[Row]:
+def measured(quick: bool) -> list[Row]:
+    """DeepEP's kernels and EFA's rails; NCCL at all its sizes is a validation of its own."""
     rows = [row for ranks in (LOW_LATENCY if not quick else (8, 16)) for row in low_latency(ranks)]
     rows += [row for ranks in (NORMAL if not quick else (8, 16)) for row in normal(ranks)]
-    rows += [nccl(op) for op in (NCCL if not quick else ("all_to_all",))]
-    rows += [row for size in (EFA if not quick else (8, 1024)) for row in efa(size)]
-    print("## All2All beside measurements\n")
-    table(
-        "what | setting | measured | ours | difference | within 20 %",
-        [(row.part, row.what, f"{row.measured:g} {row.unit}", f"{row.ours:.3g}", f"{row.error:+.1%}",
-          verdict(abs(row.error) <= BOUND)) for row in rows],
-    )  # fmt: skip
-    missed = sum(abs(row.error) > BOUND for row in rows)
-    print(f"{len(rows) - missed} of {len(rows)} within 20 %; {missed} missed.\n")
-    return rows
+    return rows + [row for size in (EFA if not quick else (8, 1024)) for row in efa(size)]
 
 
 def sweep_part(quick: bool) -> dict[tuple[int, int, str], float]:
@@ -199,12 +191,10 @@ def _beside(axis: Any, rows: list[Row], part: str, unit: str, kinds: tuple[str, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="fewer points, no figure")
-    parser.add_argument("--only", choices=("measured", "sweep"), help="one part, no figure")
-    options = parser.parse_args()
-    rows = measured_part(options.quick) if options.only != "sweep" else []
-    sweep = sweep_part(options.quick) if options.only != "measured" else {}
-    if not options.quick and options.only is None:
-        draw(rows, sweep)
+    quick = parser.parse_args().quick
+    sweep = sweep_part(quick)
+    if not quick:
+        draw([*measured(quick), *map(nccl, NCCL)], sweep)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,22 @@
-"""Least-loaded expert parallelism beside its paper: ``python benchmarks/reproduce/llep.py [--quick] [--only PART]``.
+"""Least-loaded expert parallelism as in its paper; whole models: ``python benchmarks/reproduce/llep.py [--quick]``.
 
 Source: arXiv 2601.17111, figures 1c, 4, 6b, 7a, 7b (vector figures, exact to about 0.5 %). One configuration,
 ``scenarios/llep.yaml``; the two pass counts of ``models/moe_layer.py`` and the planner's cost were fitted to the 26
-speed-ups of figure 4 at once, nothing to any single one, and to none of the other figures.
+speed-ups of figure 4 at once, nothing to any single one, and to none of the other figures. What the paper's layers
+give here stands on the validation page: ``python -m validations llep``.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.moe_runs import ROOT, Result, load_one, run_loaded
-from benchmarks.report import beside, table, verdict
+from benchmarks.moe_runs import Result, load_one, run_loaded
+from benchmarks.report import table
 
 TOKENS = {"gpt-oss-120b": 32_768, "deepseek-v3": 16_384}
 SKEWS = ("30:16", "30:4", "30:1", "50:16", "50:4", "50:1", "80:16", "80:4", "80:1", "95:16", "95:4", "95:1", "balanced")
@@ -87,60 +89,43 @@ def speedup(model: str, tokens: int, skew: str, parameters: str = "") -> float:
     return plain.time_us / moved.time_us
 
 
-def figure_4() -> list[tuple[str, str, float, float, float, float, float, float]]:
+def figure_4(skews: Sequence[str] = SKEWS) -> list[tuple[str, str, float, float, float, float, float, float]]:
     """(model, skew, our speed-up, published, our EP peak in GiB, published, our LLEP peak, published)."""
     rows = []
     for model, tokens in TOKENS.items():
         for skew, published, (ep, llep) in zip(SKEWS, SPEEDUP[model], PEAK[model], strict=True):
-            plain, moved = run("static", model, tokens, skew), run("least_loaded", model, tokens, skew)
-            peaks = (plain.peak / 2**30, ep, moved.peak / 2**30, llep)
-            rows.append((model, skew, plain.time_us / moved.time_us, published, *peaks))
+            if skew in skews:
+                plain, moved = run("static", model, tokens, skew), run("least_loaded", model, tokens, skew)
+                peaks = (plain.peak / 2**30, ep, moved.peak / 2**30, llep)
+                rows.append((model, skew, plain.time_us / moved.time_us, published, *peaks))
     return rows
 
 
-def speedup_part(quick: bool) -> None:
-    rows = figure_4()
-    print("## Figure 4: speed-up and peak memory of one layer, 8 H200\n")
-    lines = []
-    for model, skew, ours, paper, ep, ep_paper, llep, llep_paper in rows:
-        held = abs(llep / llep_paper - 1) <= MEMORY_BOUND[model] if skew != "balanced" else None
-        lines.append(
-            (model, skew, *beside(paper, ours), f"{ep_paper:.1f}", f"{ep:.1f}",
-             verdict(abs(ep / ep_paper - 1) <= 0.05), f"{llep_paper:.1f}", f"{llep:.1f}",
-             "not held" if held is None else verdict(held))
-        )  # fmt: skip
-    head = (
-        "model | skew | paper | ours | difference | EP GiB, paper | ours | within 5 % | LLEP GiB, paper | ours | within"
-    )
-    table(head, lines)
-    close = sum(abs(row[2] / row[3] - 1) <= 0.15 for row in rows)
-    near = sum(abs(row[2] / row[3] - 1) <= 0.30 for row in rows)
-    print(f"Speed-ups within 15 %: {close} of {len(rows)} ({verdict(close >= 20)}, 20 are due); ", end="")
-    print(f"within 30 %: {near} of {len(rows)} ({verdict(near == len(rows))}).\n")
-    if not quick:
-        draw(rows)
+def ablations(shares: Sequence[float] = SHARES) -> Iterator[tuple[str, str, float, float]]:
+    """(figure, case, published, ours) of figures 6b, 7a and 7b: 4 hot experts of 128, top 4.
 
-
-def ablation_part(quick: bool) -> None:
-    print("## Figures 6b, 7a, 7b: ablations, 4 hot experts, 128 experts, top 4\n")
-    print("The paper gives neither dimensions nor tokens for 6b and 7a; 2,048 with 32,768 tokens (8,192 in 7a) fit.\n")
-    shares = SHARES[::3] if quick else SHARES
-    lines = []
+    The paper gives neither dimensions nor tokens for 6b and 7a; 2,048 with 32,768 tokens (8,192 in 7a) fit.
+    """
     for alpha, published in ALPHA.items():
         for share, paper in zip(SHARES, published, strict=True):
             if share in shares:
-                ours = speedup(shape(2048), 32_768, f"{share:.0%}:4".replace("%", ""), f"alpha: {alpha}")
-                lines.append((f"alpha {alpha}", f"{share:.0%}", *beside(paper, ours)))
+                ours = speedup(shape(2048), 32_768, _four(share), f"alpha: {alpha}")
+                yield "6b", f"alpha {alpha}, {share:.0%} hot", paper, ours
     for share, published in THRESHOLD.items():
         for threshold, paper in zip(THRESHOLDS, published, strict=True):
-            ours = speedup(shape(2048), 8192, f"{share:.0%}:4".replace("%", ""), f"threshold: {threshold}")
-            lines.append((f"lambda {threshold}", f"{share:.0%}", *beside(paper, ours)))
+            if shares == SHARES:
+                ours = speedup(shape(2048), 8192, _four(share), f"threshold: {threshold}")
+                yield "7a", f"lambda {threshold}, {share:.0%} hot", paper, ours
     for hidden, published in HIDDEN.items():
         for share, paper in zip(SHARES, published, strict=True):
             if share in shares:
-                ours = speedup(shape(hidden), 32_768, f"{share:.0%}:4".replace("%", ""))
-                lines.append((f"D = H = {hidden}", f"{share:.0%}", *beside(paper, ours)))
-    table("setting | hot share | paper | ours | difference", lines)
+                ours = speedup(shape(hidden), 32_768, _four(share))
+                yield "7b", f"D = H = {hidden}, {share:.0%} hot", paper, ours
+
+
+def _four(share: float) -> str:
+    """The skew of four hot experts with this share of the tokens."""
+    return f"{round(100 * share)}:4"
 
 
 def full_part(quick: bool) -> None:
@@ -166,44 +151,10 @@ def full_part(quick: bool) -> None:
     table("model | GPUs | EP, K tokens/s | LLEP, K tokens/s | speed-up, paper | ours", lines)
 
 
-def draw(rows: list[tuple[str, str, float, float, float, float, float, float]]) -> None:
-    """Speed-ups above, peak memory below, a column a model: the paper's values open, ours filled."""
-    from analysis.plots.style import colour, save, settings, sheet
-
-    labels = ["paper (EP)", "Spillway (EP)", "paper, LLEP", "Spillway, LLEP"]
-    page = sheet(2, 2, (4.2, 2.2), "LLEP over EP: speed-up and peak memory by skew", labels, headed=True, sharex="col",
-                 bottom=1.0, gap=(0.6, 0.45))  # fmt: skip
-    with settings():
-        for column, model in enumerate(TOKENS):
-            mine = [entry for entry in rows if entry[0] == model]
-            at = list(range(len(mine)))
-            above, below = page.axes[0][column], page.axes[1][column]
-            for axis, series in ((above, ((3, 2),)), (below, ((5, 4), (7, 6)))):
-                for number, (paper, ours) in enumerate(series):
-                    hue = colour(number)
-                    axis.plot(at, [e[paper] for e in mine], "o", mfc="none", color=hue, label=labels[2 * number])
-                    axis.plot(at, [e[ours] for e in mine], ".-", color=hue, label=labels[2 * number + 1])
-                axis.set_ylim(bottom=0)
-            above.set_title(model)
-            below.set_xticks(at, [entry[1] for entry in mine], rotation=60)
-            below.set_xlabel("hot share in % : hot experts")
-        page.axes[0][0].set_ylabel("speed-up")
-        page.axes[1][0].set_ylabel("peak memory, GiB")
-    page.legend(page.axes[1, 0].get_legend_handles_labels()[0])
-    save(page.figure, ROOT / "docs" / "figures" / "llep.png")
-
-
-PARTS = {"speedup": speedup_part, "ablation": ablation_part, "full": full_part}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="fewer points, no figure")
-    parser.add_argument("--only", choices=PARTS, help="one part")
-    options = parser.parse_args()
-    for name, part in PARTS.items():
-        if options.only in (None, name):
-            part(options.quick)
+    parser.add_argument("--quick", action="store_true", help="four layers of each model")
+    full_part(parser.parse_args().quick)
 
 
 if __name__ == "__main__":

@@ -226,6 +226,11 @@ def nccl_h100_cluster(runs: Runs) -> None:
     assert len(sent["small_bilevel"]) == 16 * (1 + 7)
 
 
+def nccl_h100_measured(runs: Runs) -> None:
+    """Reducing inside the nodes first moves 2 x 1/8 of the buffer over each NIC, all_to_all half of it."""
+    assert took(runs["all_reduce"]) < took(runs["all_to_all"])
+
+
 def gpu_cluster(runs: Runs) -> None:
     times = {name: took(run) for name, run in runs.items()}
     assert times["half_a_nic"] == pytest.approx(2 * times["one_nic"], rel=0.03)
@@ -336,6 +341,7 @@ ENTRIES: dict[str, Entry] = {
     "llep": Entry((), llep),
     "measured_routing": Entry(("workload.0.layers=1", "workload.0.routing.layers=[8]"), measured_routing),
     "eplb": Entry(("workload.0.layers=1",), eplb),
+    "nccl_h100_measured": Entry(("fabric.topology.nodes=2",), nccl_h100_measured),
     "nccl_h100_cluster": Entry(("fabric.topology.nodes=2", "workload.0.size=1GiB"), nccl_h100_cluster),
 }
 
