@@ -58,7 +58,12 @@ def build(path: Path) -> Topology:
     problems = Problems(str(path))
     text = read_text(path, problems)
     problems.raise_if_any()
-    header, tiers = _parse(text or "", problems)
+    return of_text(text or "", problems)
+
+
+def of_text(text: str, problems: Problems) -> Topology:
+    """The same from the text of a file; ``problems`` has its name."""
+    header, tiers = _parse(text, problems)
     problems.raise_if_any()
     _complete(header, tiers, problems)
     problems.raise_if_any()
