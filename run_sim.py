@@ -18,7 +18,7 @@ from typing import Any
 
 from commands import FAILED, INTERRUPTED, VERBS, WRONG
 
-LATER_VERBS = ("sweep", "compare", "report", "why", "validate", "solve")
+LATER_VERBS = ("solve",)
 
 
 def _verb(name: str) -> Any:

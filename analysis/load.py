@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from models.errors import InputError, Problem, nearest
-from models.records import MANIFEST, PROGRAM, SCHEMA, STATUSES, TABLES
+from models.records import MANIFEST, PROGRAM, SCHEMA, STATUSES, SWEEP, TABLES
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,19 @@ class Results:
         """The runs to compare: the variants, or this one under its scenario's name."""
         return self.variants or {str(self.manifest.get("name", self.folder.name)): self}
 
+    def choose(self, variant: str | None) -> Results:
+        """The run itself, or its variant of that name. InputError where none or a wrong one is named."""
+        found = self.variants
+        if variant is None:
+            if found:
+                raise _wrong(self.folder, f"holds variants; name one with --variant: {', '.join(found)}")
+            return self
+        if not found:
+            raise _wrong(self.folder, f"is one run without variants, so there is no '{variant}'")
+        if variant not in found:
+            raise _wrong(self.folder, f"has no variant '{variant}'{nearest(variant, found)}")
+        return found[variant]
+
     def rows(self, name: str) -> int:
         return int(self.summary.get(name, {}).get("count", 0))
 
@@ -58,6 +71,8 @@ class Results:
         import pyarrow.parquet as pq
 
         path = self.folder / f"{name}.parquet"
+        if not path.exists():
+            raise _wrong(path, "is missing")
         try:
             read = pq.read_table(path, columns=wanted, use_threads=False)
         except (OSError, pa.ArrowException) as error:
@@ -67,6 +82,11 @@ class Results:
             what = f"lacks {', '.join(missing)}" if missing else f"has {len(read)} rows, the summary {self.rows(name)}"
             raise _wrong(path, f"table '{name}' {what}")
         return read.to_pandas()
+
+    def host_name(self, gpu: int) -> str:
+        """The host that a GPU's rank stands for."""
+        names = self.manifest.get("fabric", {}).get("host_names")
+        return str(names[gpu]) if names else f"host{gpu}"
 
     @cached_property
     def tier_of(self) -> dict[str, str]:
@@ -96,6 +116,8 @@ def load(folder: Path | str) -> Results:
         raise _wrong(folder / "manifest.json", f"is damaged: 'variants' should hold {MANIFEST['variants'].lower()}")
     if listed:
         return Results(folder, manifest, {})
+    if manifest.get("kind") == SWEEP:
+        raise _wrong(folder, "holds many runs (a sweep or a comparison); name one of them, in its folder cells")
     summary = _read(folder / "summary.json")
     _check_schema(folder / "summary.json", summary)
     if summary.get("status") not in STATUSES or any(not isinstance(summary.get(t, {}), dict) for t in TABLES):
@@ -110,7 +132,9 @@ def find_runs(folder: Path, depth: int = 3) -> list[Results]:
         return list(results.runs().values())
     if depth == 0 or not folder.is_dir():
         return []
-    below = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.endswith(".partial"))
+    # half written, or set aside as damaged
+    odd = {".partial", ".corrupt"}
+    below = sorted(child for child in folder.iterdir() if child.is_dir() and odd.isdisjoint(child.suffixes))
     return [run for child in below for run in find_runs(child, depth - 1)]
 
 

@@ -58,6 +58,8 @@ def predict_file(kind: str, hardware: str, source: str, output: str | None) -> N
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that it is either whole or absent; a folder that is not there is wrong input."""
+    if path.is_dir():
+        raise InputError([Problem(str(path), 0, 0, "can't be written: it is a folder")])
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         partial.write_text(text, encoding="utf-8")

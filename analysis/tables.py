@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,20 +19,40 @@ _Shown = tuple[str, str, Sequence[Cell], str]  # the same with a cell a run
 _WIDTH = 120  # of the table of layers; beyond it the p99 is left out
 
 
+class Grid(NamedTuple):
+    """A table as text: a heading or "", title and unit of each column, the rows; ``left``: so many columns of words."""
+
+    heading: str
+    titles: Sequence[tuple[str, str]]
+    rows: Sequence[Sequence[str]]
+    left: int
+
+    def __str__(self) -> str:
+        lines = align(self.titles, self.rows, self.left)
+        return f"{self.heading}\n{lines}" if self.heading else lines
+
+
 def summary_table(folder: Path | str) -> str:
-    """A row a variant (or for the only run), then collectives and layers with experts. Empty columns are left out."""
-    runs = load(folder).runs()
-    text = _runs_table(runs)
+    """The text of ``summary_grids``."""
+    return "\n\n".join(str(grid) for grid in summary_grids(load(folder).runs()).values())
+
+
+def summary_grids(runs: Mapping[str, Results]) -> dict[str, Grid]:
+    """`runs`: a row a variant (or for the only run); `collectives` and `moe_steps` where there are some.
+
+    Empty columns are left out.
+    """
+    grids = {"runs": _runs_grid(runs)}
     if any(run.rows("collectives") for run in runs.values()):
-        text += "\n\n" + collective_table(runs)
+        grids["collectives"] = _collective_grid(runs)
     if any(run.rows("moe_steps") for run in runs.values()):
-        text += "\n\n" + moe_table(runs)
-    return text
+        grids["moe_steps"] = _moe_grid(runs)
+    return grids
 
 
-def _runs_table(runs: Mapping[str, Results]) -> str:
+def _runs_grid(runs: Mapping[str, Results]) -> Grid:
     columns = list(_COLUMNS)
-    if len(runs) > 1 and _comparable(runs):
+    if len(runs) > 1 and comparable(runs):
         goal = _mean_collective if any(map(_mean_collective, runs.values())) else _mean_fct
         measured = [value for value in map(goal, runs.values()) if value]
         best = min(measured, default=None)
@@ -42,15 +63,15 @@ def _runs_table(runs: Mapping[str, Results]) -> str:
     return _lay_out(runs, cells, left=2)
 
 
-def _lay_out(runs: Mapping[str, Results], columns: Sequence[_Shown], left: int) -> str:
+def _lay_out(runs: Mapping[str, Results], columns: Sequence[_Shown], left: int) -> Grid:
     """A row a run; columns in which every cell is null are left out."""
     shown = [column for column in columns if any(cell is not None for cell in column[2])]
     titles = [("variant" if len(runs) > 1 else "run", ""), *((title, unit) for title, unit, _, _ in shown)]
     rows = [[name, *(write(cells[i], form) for _, _, cells, form in shown)] for i, name in enumerate(runs)]
-    return align(titles, rows, left)
+    return Grid("", titles, rows, left)
 
 
-def collective_table(runs: Mapping[str, Results]) -> str:
+def _collective_grid(runs: Mapping[str, Results]) -> Grid:
     """op, algorithm, ranks, size, repeats, time, algbw, busbw: means over the repeats of the same operation."""
     keys = ["op", "algorithm", "ranks", "bytes"]
     found: list[tuple[str, tuple[str, str, int, int], int, list[float]]] = []
@@ -73,10 +94,10 @@ def collective_table(runs: Mapping[str, Results]) -> str:
         rows.append(row)
     if len(runs) == 1:
         titles, rows = titles[1:], [row[1:] for row in rows]
-    return align(titles, rows, left=3 if len(runs) > 1 else 2)
+    return Grid("", titles, rows, left=3 if len(runs) > 1 else 2)
 
 
-def moe_table(runs: Mapping[str, Results]) -> str:
+def _moe_grid(runs: Mapping[str, Results]) -> Grid:
     """A row a run with layers of experts: means over its finished (step, layer) rows, memory over its GPUs.
 
     Times, bytes sent and weights moved are a layer's; memory is the fullest GPU's. The speed-up is the first run's mean
@@ -99,11 +120,11 @@ def moe_table(runs: Mapping[str, Results]) -> str:
     faster = _speed_ups(list(runs.values()), [_mean(table, "time_us") for table in done])
     if any(value is not None for value in faster[1:]):
         columns.append(("speed-", "up", faster, "ratio"))
-    text = _lay_out(runs, columns, left=1)
-    if max(map(len, text.splitlines())) > _WIDTH:
-        text = _lay_out(runs, [column for column in columns if column[1] != "p99 us"], left=1)
+    grid = _lay_out(runs, columns, left=1)
+    if max(map(len, str(grid).splitlines())) > _WIDTH:
+        grid = _lay_out(runs, [column for column in columns if column[1] != "p99 us"], left=1)
     over = f", speed-up over {next(iter(runs))}" if columns[-1][2] is faster else ""
-    return f"A layer with experts: means, GPUs' peak memory{over}\n{text}"
+    return grid._replace(heading=f"A layer with experts: means, GPUs' peak memory{over}")
 
 
 def _mean(layers: pd.DataFrame, column: str) -> float | None:
@@ -129,7 +150,7 @@ def _work(run: Results) -> tuple[int, int, int, int] | None:
     return run.manifest["seed"], run.rows("moe_steps"), run.rows("gpus"), int(copies)
 
 
-def _comparable(runs: Mapping[str, Results]) -> bool:
+def comparable(runs: Mapping[str, Results]) -> bool:
     """Whether all runs have the same work to do, so that their times may be put in relation."""
     facts = set()
     for run in runs.values():
@@ -164,7 +185,7 @@ def _sum(table: str, column: str) -> Callable[[Results], Cell]:
     return lambda run: int(run.frame(table, [column])[column].sum()) or None
 
 
-def _longest_queue(run: Results) -> float | None:
+def longest_queue(run: Results) -> float | None:
     """KB, over the ports of switches (a NIC's own queue is only its backlog); of all links without switches."""
     frame = run.frame("links", ["src", "queue_max_bytes"])
     at_switch = frame["src"].isin(list(run.tier_of))
@@ -200,7 +221,7 @@ _COLUMNS: list[_Column] = [
     ("slowdown", "p50", _of("flows", "slowdown", "p50"), ""),
     ("", "p99", _of("flows", "slowdown", "p99"), ""),
     ("link", "max", _of("links", "utilisation", "max"), "share"),
-    ("queue", "max KB", _longest_queue, ""),
+    ("queue", "max KB", longest_queue, ""),
     ("dropped", "packets", _sum("links", "dropped"), ""),
     ("resent", "packets", _sum("flows", "retransmitted"), ""),
     ("reordered", "share", _reordered, "share"),

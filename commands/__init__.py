@@ -9,7 +9,21 @@ from __future__ import annotations
 import argparse
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
-VERBS = ("run", "plot", "predict", "calibrate", "check", "list")
+VERBS = (
+    "run",
+    "sweep",
+    "compare",
+    "plot",
+    "report",
+    "predict",
+    "calibrate",
+    "check",
+    "list",
+    "why",
+    "timeline",
+    "export",
+    "validate",
+)
 
 
 def add_scenario(parser: argparse.ArgumentParser) -> None:

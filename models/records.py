@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 PROGRAM = "spillway"
+SWEEP = "sweep"  # kind of a folder
 STATUSES = ("completed", "saturated", "stopped", "stalled")  # from the best to the worst
 
 
@@ -212,6 +213,7 @@ TABLES: dict[str, Table] = {
 MANIFEST: dict[str, str] = {
     "program": "Always `spillway`: a directory with such a manifest may be replaced by a later run.",
     "schema": "Version of these formats.",
+    "kind": "Only in the folder of a sweep: `sweep`; the runs are in its folder `cells`.",
     "name": "Name of the scenario.",
     "variant": "Name of the variant, or null.",
     "variants": "Only in the directory above the variants: each one's name, which is its folder, and status.",
@@ -219,7 +221,8 @@ MANIFEST: dict[str, str] = {
     "engine": "packet, fluid, reference or ideal.",
     "policies": "Per decision level the policy's kind and its parameters.",
     "loads": "The load of each workload with arrivals of a given load, as a fraction; an empty list without.",
-    "fabric": "Kind of the topology, number of hosts, and the names of the switches of each tier.",
+    "fabric": "Kind of the topology, number of hosts, and the names of the switches of each tier; `host_names` by rank "
+    "where they are not host0, host1, ...",
     "versions": "Of the program, of Python and of the libraries that numbers depend on.",
     "inputs": "SHA-256 digest of the scenario and of every file it read.",
     "interrupted": "True where the run was interrupted; the tables then hold what was known.",
@@ -242,7 +245,8 @@ def validate(name: str, frame: pd.DataFrame) -> None:
     for column in table:
         values = frame[column.name]
         kind = values.dtype.kind
-        right = {"int": kind in "iu", "float": kind == "f", "text": kind in "OT" or str(values.dtype) == "str"}
+        whole = kind in "iu" or (kind == "f" and column.null)  # pandas reads whole numbers with nulls as floats
+        right = {"int": whole, "float": kind == "f", "text": kind in "OT" or str(values.dtype) == "str"}
         if not right[column.type]:
             raise ValueError(f"{name}.{column.name} is {values.dtype}, described as {column.type}")
         if column.type == "float" and bool(np.isinf(values.to_numpy()).any()):

@@ -62,3 +62,15 @@ def summarise(
 
 def _steady(column: Column, status: str) -> bool:
     return not (column.steady and status == "saturated")
+
+
+def flat(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Every figure of a summary by its dotted name: ``flows.count``, ``flows.fct_us.p99``."""
+    figures: dict[str, Any] = {}
+    for name in TABLES:
+        for column, value in summary.get(name, {}).items():
+            if isinstance(value, Mapping):
+                figures |= {f"{name}.{column}.{statistic}": figure for statistic, figure in value.items()}
+            elif column != "reason":
+                figures[f"{name}.{column}"] = value
+    return figures

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,33 +9,33 @@ import numpy as np
 from numpy.typing import NDArray
 from simpy.events import Event
 
-from models import connection_matrix, flow_files, sizes
+from models import connection_matrix
 from models.errors import InputError, Problem
 from models.ideal import Unloaded
 from models.paths import Routes
-from models.structure import describe, longest_rtt, scale_up_rtt
+from models.structure import longest_rtt, scale_up_rtt
 from models.topology import NIC, Topology
 from models.units import PS_PER_SECOND
+from sim import sources
 from sim.build_moe import MoeWiring, gpus_of
 from sim.clock import Clock
-from sim.dispatch.groups import layout_of, schedule_of
 from sim.dispatch.path import spray
 from sim.dispatch.views import PathView
 from sim.flows import Flows
 from sim.network.protocol import Network
 from sim.network.settings import ACK_BYTES, PacketChoice, PacketSettings
-from sim.processes import arrivals, pairs
+from sim.processes import arrivals
 from sim.processes.collective import Collectives, CollectiveWorkload
 from sim.processes.faults import Fault, Faults
 from sim.processes.gpu import Gpus
-from sim.processes.matrix import Matrix, Transfer, Trigger, together
+from sim.processes.kernels import KEPT
+from sim.processes.matrix import Matrix
 from sim.processes.moe import Steps
-from sim.processes.plan import exchange_of, priced, profile_named
 from sim.rng import Streams
 from sim.scenario.fabric import prepare
 from sim.scenario.load import Loaded
 from sim.scenario.moe import Moe
-from sim.scenario.workloads import Cdf, Collective, Constant, Exponential, Fixed, Named, RackSkewed
+from sim.scenario.workloads import Collective
 from sim.scenario.workloads import Flows as FlowsSpec
 from sim.scenario.workloads import Matrix as MatrixSpec
 from sim.telemetry import Telemetry
@@ -81,14 +80,15 @@ class World:
         full = {("GPUs out of memory", d.settings.kind): 0 for d in self.gpus.out_of_memory()}
         for device in self.gpus.out_of_memory():
             full["GPUs out of memory", device.settings.kind] += 1
-        return self.moe.counted() | full
+        left_out = self.gpus.kernels.left_out
+        return self.moe.counted() | full | {("kernels left out of their table", f"more than {KEPT:,}"): left_out}
 
 
 def build(loaded: Loaded) -> World:
     """InputError where the scenario does not fit its topology."""
     topology = loaded.built[0] if loaded.built else prepare([loaded])[0]
     scenario = loaded.scenario
-    streams = Streams(scenario.seed)
+    streams = Streams(scenario.seed, scenario.policy_stream)
     broken = _broken_links(loaded, topology)
     up = np.ones(topology.links, dtype=np.bool_)
     up[broken] = False
@@ -174,14 +174,15 @@ def default_windows(
 def _network(loaded: Loaded, topology: Topology, routes: Routes, streams: Streams) -> Network:
     """The engine. Imported only when it is chosen: each compiles its own kernels."""
     scenario = loaded.scenario
+    explains = scenario.telemetry.flow_times
     if scenario.engine == "fluid":
         from sim.network.fluid import FluidNetwork
 
-        return FluidNetwork(topology, routes)
+        return FluidNetwork(topology, routes, explains=explains)
     if scenario.engine == "ideal":
         from sim.network.ideal import IdealNetwork
 
-        return IdealNetwork(topology, routes)
+        return IdealNetwork(topology, routes, explains=explains)
     transport, switch = scenario.fabric.transport, scenario.fabric.switch
     window, near = np.full(topology.hosts, 2**62, dtype=np.int64), None
     if transport.kind == "window":
@@ -212,10 +213,10 @@ def _network(loaded: Loaded, topology: Topology, routes: Routes, streams: Stream
     if scenario.engine == "reference":
         from sim.network.reference import ReferenceNetwork
 
-        return ReferenceNetwork(topology, routes, settings, choice)
+        return ReferenceNetwork(topology, routes, settings, choice, explains=explains)
     from sim.network.packet import PacketNetwork
 
-    return PacketNetwork(topology, routes, settings, choice)
+    return PacketNetwork(topology, routes, settings, choice, explains=explains)
 
 
 def _faults(loaded: Loaded, topology: Topology, clock: Clock, network: Network, flows: Flows) -> Faults | None:
@@ -304,89 +305,24 @@ class _Maker:
         self.expected = None if size is None or self.expected is None else self.expected + int(size)
 
     def _collective(self, index: int, item: Collective) -> None:
-        policy, params = self.loaded.dispatch["collective"]
-        hosts = list(range(self.topology.hosts)) if item.group == "all" else list(item.group)
-        algorithm = policy.module.Policy(params)
-        layout = layout_of(self.topology, [*hosts[item.root :], *hosts[: item.root]])
-        exchange = exchange_of(*schedule_of(algorithm, item.op, len(hosts), item.size, layout))
-        self._expect(item.repeat * int(exchange.bytes.sum()))
-        phased = bool(getattr(algorithm, "launches_phases", False))
-        plan = priced(exchange, layout, profile_named(item.messages), launches_phases=phased)
+        plan = sources.plan_of(item, self.loaded, self.topology)
+        self._expect(item.repeat * sum(plan.size))
         work = CollectiveWorkload(
-            self.clock, self.flows, self.gpus, self.collectives, plan, hosts,
-            op=item.op, algorithm=policy.name, size=item.size, repeat=item.repeat, gap=item.gap, root=item.root,
-            name=f"workload.{index}", tag=index,
+            self.clock, self.flows, self.gpus, self.collectives, plan, sources.hosts_of(item, self.topology),
+            op=item.op, algorithm=self.loaded.dispatch["collective"].policy.name, size=item.size, repeat=item.repeat,
+            gap=item.gap, root=item.root, name=f"workload.{index}",
         )  # fmt: skip
         self.work.append(work)
 
     def _matrix(self, index: int, item: MatrixSpec) -> None:
-        triggers: dict[int, Trigger] = {}
-        if item.file is not None:
-            matrix = connection_matrix.read(self.loaded.beside(item.file))
-            transfers = [
-                Transfer(f.src, f.dst, f.size, f.start or 0, f.trigger, f.send_done_trigger, f.recv_done_trigger)
-                for f in matrix.flows
-            ]
-            triggers = {trigger.id: Trigger(trigger.kind, trigger.count) for trigger in matrix.triggers}
-        else:
-            rng = self.streams.generator(f"matrix/{index}")
-            ends = pairs.pattern(
-                str(item.pattern), self.topology.hosts, rng,
-                by=item.by or 0, senders=item.senders, receivers=item.receivers,
-            )  # fmt: skip
-            transfers = together(ends, int(item.size or 0), item.start)
+        transfers, triggers = sources.transfers_of(item, index, self.loaded, self.topology, self.streams)
         self._expect(sum(transfer.size for transfer in transfers))
-        self.work.append(Matrix(self.clock, self.flows, transfers, triggers, name=f"workload.{index}", tag=index))
+        self.work.append(Matrix(self.clock, self.flows, transfers, triggers, name=f"workload.{index}"))
 
     def _flows(self, index: int, item: FlowsSpec) -> None:
-        blocks: Iterator[arrivals.Block]
-        endless = False
-        if item.file is not None:
-            table = flow_files.read(self.loaded.beside(item.file), self.topology)
-            blocks = arrivals.listed_flows(table.start, table.src, table.dst, table.size)
-            self._expect(int(table.size.sum()))
-        else:
-            rng = self.streams.generator(f"arrivals/{index}")
-            distribution = _distribution(item.sizes, self.loaded)
-            gaps = self._gaps(item.arrivals, distribution.mean())
-            listed = getattr(item.arrivals, "gaps", None)
-            endless = item.count is None and item.until is None and listed is None
-            count = item.count if listed is None else min(len(listed), item.count or len(listed))
-            self._expect(None if count is None else count * distribution.mean())
-            blocks = arrivals.draw_flows(
-                rng, gaps, self._pairs(item.pairs, index), distribution, count=item.count, until=item.until
-            )
-        work = arrivals.Arrivals(self.clock, self.flows, blocks, endless=endless, name=f"workload.{index}", tag=index)
-        (self.endless if endless else self.work).append(work)
-
-    def _gaps(self, spec: Any, mean_size: float) -> arrivals.Gaps:
-        if spec.kind == "gaps":
-            return arrivals.EqualGaps(spec.gap) if spec.gap is not None else arrivals.ListedGaps(spec.gaps)
-        if spec.rate is not None:
-            return arrivals.PoissonGaps(float(PS_PER_SECOND / spec.rate))
-        capacity = int(self.topology.nic_rate.sum())
-        if spec.load_of == "bisection":
-            capacity = describe(self.topology).bisection
-        self.loads.append(spec.load)
-        return arrivals.PoissonGaps(arrivals.poisson_gap(spec.load, capacity, mean_size))
-
-    def _pairs(self, spec: Any, index: int) -> pairs.Pairs:
-        topology = self.topology
-        if isinstance(spec, Fixed):
-            return pairs.Fixed(topology.node_index[spec.src], topology.node_index[spec.dst])
-        if isinstance(spec, RackSkewed):
-            return pairs.RackSkewed(topology.edge_of_host.tolist(), spec.local)
-        if spec.kind == "permutation":
-            return pairs.Permutation(topology.hosts, self.streams.generator(f"pairs/{index}"))
-        return pairs.Uniform(topology.hosts)
-
-
-def _distribution(spec: Any, loaded: Loaded) -> sizes.SizeDistribution:
-    if isinstance(spec, Named):
-        return sizes.named(spec.name)
-    if isinstance(spec, Constant):
-        return sizes.Constant(spec.size)
-    if isinstance(spec, Exponential):
-        return sizes.Exponential(spec.mean)
-    assert isinstance(spec, Cdf)
-    return sizes.read_cdf(loaded.beside(spec.file))
+        drawn = sources.flows_of(item, index, self.loaded, self.topology, self.streams)
+        self._expect(drawn.expected)
+        if drawn.load is not None:
+            self.loads.append(drawn.load)
+        work = arrivals.Arrivals(self.clock, self.flows, drawn.blocks, endless=drawn.endless, name=f"workload.{index}")
+        (self.endless if drawn.endless else self.work).append(work)

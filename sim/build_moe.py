@@ -98,8 +98,9 @@ class MoeWiring:
             for group, layout in enumerate(layout_of(self._topology, hosts[:: job.shards]) for hosts in groups)
         ]
         work = MoeWorkload(
-            self._clock, self._flows, self._gpus, self.steps, job, groups, deciders, name=f"workload.{index}", tag=index
-        )
+            self._clock, self._flows, self._gpus, self.steps, job, groups, deciders,
+            name=f"workload.{index}", number=index,
+        )  # fmt: skip
         self._work.append(work)
         return work
 

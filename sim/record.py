@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from models.errors import InputError, Problem
-from models.records import MANIFEST, PROGRAM, SCHEMA, TABLES, validate
+from models.records import MANIFEST, PROGRAM, SCHEMA, SWEEP, TABLES, validate
 from models.summary import summarise
 from models.topology import Topology
 
@@ -55,11 +55,16 @@ def frame(name: str, columns: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def fabric_facts(topology: Topology) -> dict[str, Any]:
-    """What analysis must know of the fabric: its kind, the number of hosts, the switches of each tier by name."""
+    """What analysis must know of the fabric: its kind, the number of hosts, the switches of each tier by name.
+
+    The hosts' names only where they are not host0, host1, ... by rank.
+    """
     tiers: dict[str, list[str]] = {}
     for node in range(topology.hosts, topology.nodes):
         tiers.setdefault(tier_name(topology, node), []).append(topology.node_name[node])
-    return {"kind": topology.kind, "hosts": topology.hosts, "tiers": tiers}
+    facts = {"kind": topology.kind, "hosts": topology.hosts, "tiers": tiers}
+    names = topology.node_name[: topology.hosts]
+    return facts if names == [f"host{host}" for host in range(topology.hosts)] else {**facts, "host_names": names}
 
 
 def tier_name(topology: Topology, node: int) -> str:
@@ -138,6 +143,8 @@ def _obstacle(path: Path, *, may_be_empty: bool) -> str | None:
         return None
     if path.is_symlink() or not path.is_dir():
         return "exists and is not a directory; choose another --out"
+    if _kind(path) == SWEEP:
+        return "holds a sweep, whose cells are not replaced by a run; choose another --out or remove it"
     if holds_manifest(path) or (may_be_empty and not any(path.iterdir())):
         return None
     return "exists and holds no Spillway manifest, so it is not replaced; choose another --out or remove it"
@@ -145,11 +152,16 @@ def _obstacle(path: Path, *, may_be_empty: bool) -> str | None:
 
 def holds_manifest(folder: Path) -> bool:
     """Whether ``folder`` was written by this program."""
+    return _kind(folder) is not None
+
+
+def _kind(folder: Path) -> str | None:
+    """The kind of a folder of ours, '' of a run; None of anything else."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(manifest, dict) and manifest.get("program") == PROGRAM
+        return None
+    return str(manifest.get("kind", "")) if isinstance(manifest, dict) and manifest.get("program") == PROGRAM else None
 
 
 def write_run(
@@ -226,10 +238,22 @@ def write_table(path: Path, name: str, table: pd.DataFrame) -> None:
     import pyarrow.parquet as pq
 
     types = {"int": pa.int64(), "float": pa.float64(), "text": pa.string()}
-    arrays = [pa.array(table[column.name], type=types[column.type], from_pandas=True) for column in TABLES[name]]
+    types |= {"category": pa.dictionary(pa.int32(), pa.string())}  # of few texts in many rows: the same file, faster
+    kinds = {c.name: "category" if table[c.name].dtype == "category" else c.type for c in TABLES[name]}
+    arrays = [pa.array(table[column], type=types[kind], from_pandas=True) for column, kind in kinds.items()]
     content = pa.Table.from_arrays(arrays, names=TABLES[name].names())
-    # fixed version, page layout and codec; the schema's pandas metadata would only repeat the types
-    pq.write_table(content, path, version="2.6", compression="zstd", compression_level=3, store_schema=False)
+    texts = [column.name for column in TABLES[name] if column.type == "text"]
+    # fixed version, page layout and codec; the schema's pandas metadata would only repeat the types. Dictionaries of
+    # numbers cost time and make the files larger
+    pq.write_table(
+        content,
+        path,
+        version="2.6",
+        compression="zstd",
+        compression_level=3,
+        store_schema=False,
+        use_dictionary=texts or False,
+    )
 
 
 def write_json(path: Path, content: Mapping[str, Any], *, sort: bool = False) -> None:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ContextDecorator, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +21,7 @@ from simpy.events import Event
 
 from sim.build import World, build
 from sim.clock import Clock
+from sim.flow_times import broken_parts
 from sim.network.protocol import INFINITY
 from sim.progress import Progress
 from sim.record import fabric_facts, mark_interrupted, write_run, write_variants
@@ -75,25 +76,38 @@ def run_all(loaded: Sequence[Loaded], folder: Path, quiet: bool = False) -> Outc
     return outcome
 
 
-@contextmanager
-def _seldom_collected() -> Iterator[None]:
-    """Python's collector walks over all flows again and again, and finds nothing: what a run drops is in no cycles."""
-    before = gc.get_threshold()
-    gc.set_threshold(1_000_000, 10, 10)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
+class _SeldomCollected(ContextDecorator):
+    """Python's collector walks over all flows again and again, and finds nothing: what a run drops is in no cycles.
+
+    Runs in several threads share the collector: the last one to end gives it back as it was.
+    """
+
+    _lock = threading.Lock()
+    _running = 0
+    _before = (0, 0, 0)
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if _SeldomCollected._running == 0:
+                _SeldomCollected._before = gc.get_threshold()
+                gc.set_threshold(1_000_000, 10, 10)
+            _SeldomCollected._running += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            _SeldomCollected._running -= 1
+            if _SeldomCollected._running == 0:
+                gc.set_threshold(*_SeldomCollected._before)
 
 
-@_seldom_collected()
+@_SeldomCollected()
 def run_one(world: World, folder: Path, progress: Progress) -> str:
     """Runs and writes one world; returns its status."""
     started, cpu = time.perf_counter(), time.process_time()
     status, reasons = run_world(world, progress)
     world.flows.settle()
     tables = tables_of(world)
-    broken = broken_laws(world)
+    broken = broken_laws(world) + broken_parts(tables)
     if broken:
         raise BrokenInvariantError("; ".join(broken))
     wall = {
@@ -238,17 +252,25 @@ def broken_laws(world: World) -> list[str]:
 
 
 def _why_empty(world: World) -> dict[str, str]:
-    if not world.loaded.scenario.packets:
-        return {"reordering": f"the engine {world.loaded.scenario.engine} has no packets"}
-    return {"reordering": "no data packet arrived"}
+    scenario = world.loaded.scenario
+    off = "telemetry.flow_times is false"
+    reasons = {} if scenario.telemetry.flow_times else {"flow_times": off, "hops": off}
+    if not scenario.packets:
+        no_packets = f"the engine {scenario.engine} has no packets"
+        return {"reordering": no_packets, "hops": no_packets} | reasons
+    return {"reordering": "no data packet arrived"} | reasons
+
+
+def versions() -> dict[str, str]:
+    """Of the program, of Python and of the libraries that numbers depend on."""
+    own = {"spillway": PROGRAM_VERSION, "python": ".".join(map(str, sys.version_info[:3]))}
+    return own | {name: version(name) for name in _LIBRARIES}
 
 
 def _manifest(world: World) -> dict[str, Any]:
     loaded = world.loaded
     scenario = loaded.scenario
     inputs = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in loaded.inputs}
-    versions = {"spillway": PROGRAM_VERSION, "python": ".".join(map(str, sys.version_info[:3]))}
-    versions |= {name: version(name) for name in _LIBRARIES}
     policies = {
         level: {"kind": choice.policy.name, **json.loads(choice.params.model_dump_json())}
         for level, choice in loaded.dispatch.items()
@@ -261,6 +283,6 @@ def _manifest(world: World) -> dict[str, Any]:
         "policies": policies,
         "loads": world.loads,
         "fabric": fabric_facts(world.topology),
-        "versions": versions,
+        "versions": versions(),
         "inputs": inputs,
     }

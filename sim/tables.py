@@ -7,12 +7,18 @@ from typing import Any
 import numpy as np
 
 from sim.build import World
+from sim.flow_times import Transport, explain
+from sim.link_samples import FEWEST, ROWS
 from sim.record import PS_PER_US, frame, microseconds
 
 
 def tables_of(world: World) -> dict[str, Any]:
     """Every table that has rows, by name."""
     tables = {"flows": _flows_table(world), "links": _links_table(world)}
+    if world.loaded.scenario.telemetry.flow_times:
+        transport = world.loaded.scenario.fabric.transport
+        sizes = Transport(transport.payload + transport.header, transport.rto)
+        tables |= explain(world.flows, world.network.explain(), world.topology, sizes)
     rows = world.collectives.rows
     if rows:
         size, ranks = np.array([row.bytes for row in rows]), np.array([row.ranks for row in rows])
@@ -39,9 +45,17 @@ def tables_of(world: World) -> dict[str, Any]:
         columns = {"gpu": gpus[:, 0], "busy_us": gpus[:, 1] / PS_PER_US, "wait_us": gpus[:, 2] / PS_PER_US}
         columns |= {"tokens": gpus[:, 3], "peak_memory_bytes": gpus[:, 4], "out_of_memory": gpus[:, 5]}
         tables["gpus"] = frame("gpus", columns)
+    kernels = world.gpus.kernels.rows()
+    if len(kernels.gpu):
+        times = {"start_us": kernels.start / PS_PER_US, "duration_us": kernels.duration / PS_PER_US}
+        columns = {"gpu": kernels.gpu, "kernel": kernels.kernel, "job": kernels.job} | times
+        tables["kernels"] = frame("kernels", columns)
     series = world.telemetry.columns()
     if series:
         tables["series"] = frame("series", series)
+    by_link = world.telemetry.link_columns()
+    if by_link:
+        tables["link_series"] = frame("link_series", by_link)
     late = world.network.reordering()
     if len(late):
         late = late.copy()
@@ -51,6 +65,8 @@ def tables_of(world: World) -> dict[str, Any]:
     counters = dict(world.network.counters())
     counters |= {("flows rejected", reason): count for reason, count in world.flows.rejected.items()}
     counters |= world.counted()
+    if world.telemetry.links.too_many:
+        counters["links not sampled one by one", f"more than {ROWS // FEWEST:,} links"] = world.topology.links
     counters = {what: count for what, count in counters.items() if count}
     if counters:
         rows_of = sorted(counters.items())

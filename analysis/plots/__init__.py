@@ -4,18 +4,31 @@
   ``links.py`` load of every link, ``series.py`` queues and use over time, ``collectives.py`` bandwidths,
   ``moe.py`` where the time of layers with experts goes, and the load of every GPU.
 - runs that differ in their load: ``loads.py`` latency and congestion against load, one line a policy.
+- a sweep: ``sweeps.py`` the same against what was varied, or any figure of its index. ``curves.py`` draws for both.
 
 matplotlib is imported when a plot is made, without pyplot: nothing global is touched and no display is needed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from analysis.index import is_sweep, read_index
 from analysis.load import find_runs, load
 from models.errors import InputError, Problem
 
-__all__ = ["plot_results"]
+__all__ = ["plot_results", "plot_sweep"]
+
+
+def plot_sweep(folder: Path | str, x: str | None = None, figures: Sequence[str] = ()) -> list[Path]:
+    """Draw the curves of a sweep from its index; the file written. InputError: unknown names, or nothing to draw."""
+    from analysis.plots import sweeps
+    from analysis.plots.style import save
+
+    figure = sweeps.curves(read_index(folder), x, figures)
+    name = "-".join(["curves", *([x] if x else []), *figures])
+    return [save(figure, Path(folder) / "plots" / f"{name}.png")]
 
 
 def plot_results(folder: Path | str, *, each_variant: bool = False) -> list[Path]:
@@ -25,6 +38,8 @@ def plot_results(folder: Path | str, *, each_variant: bool = False) -> list[Path
     A folder of many runs gets the curves against load; the pictures of each run are in its own directory.
     """
     folder = Path(folder)
+    if is_sweep(folder):
+        return plot_sweep(folder)
     runs = find_runs(folder)
     if not runs:
         raise InputError([Problem(str(folder), 0, 0, "no results here or up to 3 levels below (no manifest.json)")])

@@ -15,7 +15,7 @@ from analysis.stats import percentile
 
 _POINTS = 1000  # of a curve; more can't be seen
 _BINS = 10
-_QUANTILES = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
+QUANTILES = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
 _Binned = tuple[list[int], NDArray[Any]]  # samples a bin, [bins, quantiles]
 
 
@@ -29,17 +29,20 @@ def completion(runs: Mapping[str, Results]) -> Figure | None:
     labels = [_with_p99(name, done[name], len(values)) for name, values in times.items()]
     drawn = sheet(1, 1, (5.6, 3.3), "Flow completion time", labels)
     axes = drawn.axes[0, 0]
-    for index, (label, (name, values)) in enumerate(zip(labels, times.items(), strict=True)):
-        ordered = done[name]
-        picked = np.unique(np.linspace(0, len(ordered) - 1, min(len(ordered), _POINTS)).astype(int))
-        x = np.concatenate([ordered[:1], ordered[picked]])
-        y = np.concatenate([[0], (picked + 1) / len(values)])
-        axes.step(x, y, where="post", label=label, **line_style(index))
+    for index, (label, values) in enumerate(zip(labels, times.values(), strict=True)):
+        axes.step(*distribution(values), where="post", label=label, **line_style(index))
     log_if_wide(axes.xaxis, np.concatenate(list(times.values())))
     si_axis(axes.xaxis, "s", 1e-6)
     axes.set(xlabel="flow completion time", ylabel="share of started flows", ylim=(0, 1.02))
     drawn.legend()
     return drawn.figure
+
+
+def distribution(times: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Steps of the share of all rows that finished within a time; null is not finished. At most 1000 of them."""
+    ordered = np.sort(times[~np.isnan(times)])
+    picked = np.unique(np.linspace(0, len(ordered) - 1, min(len(ordered), _POINTS)).astype(int))
+    return np.concatenate([ordered[:1], ordered[picked]]), np.concatenate([[0], (picked + 1) / len(times)])
 
 
 def _with_p99(name: str, done: NDArray[Any], started: int) -> str:
@@ -80,7 +83,7 @@ def by_bin(size: NDArray[Any], value: NDArray[Any], edges: NDArray[Any]) -> _Bin
     for index in range(len(edges)):
         inside = value[bins == index]
         counts.append(len(inside))
-        rows.append([np.nan if (p := percentile(inside, q)) is None else p for q, _ in _QUANTILES])
+        rows.append([np.nan if (p := percentile(inside, q)) is None else p for q, _ in QUANTILES])
     return counts, np.array(rows)
 
 
@@ -88,8 +91,8 @@ def _many_sizes(edges: NDArray[Any], found: Mapping[str, _Binned], exact: bool) 
     """A panel a percentile with a line a variant; a single run has its three lines in one panel."""
     single = len(found) == 1
     # percentiles that no bin has samples enough for are left out
-    shown = [c for c in range(len(_QUANTILES)) if any(np.isfinite(values[:, c]).any() for _, values in found.values())]
-    labels = [_QUANTILES[column][1] for column in shown] if single else list(found)
+    shown = [c for c in range(len(QUANTILES)) if any(np.isfinite(values[:, c]).any() for _, values in found.values())]
+    labels = [QUANTILES[column][1] for column in shown] if single else list(found)
     shape = (1, (6.6, 3.0)) if single else (len(shown), (6.6, 1.9))
     drawn = sheet(shape[0], 1, shape[1], "Slowdown (completion time over unloaded ideal) by flow size", labels,
                   bottom=0.75, gap=(0, 0.4), headed=not single, sharex=True)  # fmt: skip
@@ -99,14 +102,14 @@ def _many_sizes(edges: NDArray[Any], found: Mapping[str, _Binned], exact: bool) 
         for row, column in enumerate(shown):
             which = column if single else index
             how = line_style(which) | {"marker": MARKERS[which % 8], "ms": 4}
-            label = _QUANTILES[column][1] if single else name
+            label = QUANTILES[column][1] if single else name
             axes[0 if single else row].plot(place, values[:, column], label=label, **how)
     for ax, column in zip(axes, shown, strict=False):
         log_if_wide(ax.yaxis, np.concatenate([line.get_ydata() for line in ax.lines]), 8)
         si_axis(ax.yaxis, "")
         ax.set_ylabel("slowdown")
         if not single:
-            ax.set_title(_QUANTILES[column][1], loc="left", fontsize=9)
+            ax.set_title(QUANTILES[column][1], loc="left", fontsize=9)
     counts = np.array([count for count, _ in found.values()])
     marks = [f"{'' if exact else '≤ '}{si(edge, 'B')}\n{_samples(counts[:, i])}" for i, edge in enumerate(edges)]
     axes[-1].set_xticks(place, marks, fontsize=7)
@@ -122,12 +125,12 @@ def _one_size(size: float, found: Mapping[str, _Binned]) -> Figure:
     title = f"Slowdown (completion time over unloaded ideal); every flow has {si(size, 'B')}"
     names = [f"{name}\n{_samples(np.array(counts))}" for name, (counts, _) in found.items()]
     left = 0.3 + 0.075 * max(max(map(len, name.split("\n"))) for name in names)
-    drawn = sheet(1, 1, (5.6, 0.42 * len(found)), title, [_QUANTILES[c][1] for c in shown], left=left)
+    drawn = sheet(1, 1, (5.6, 0.42 * len(found)), title, [QUANTILES[c][1] for c in shown], left=left)
     axes = drawn.axes[0, 0]
     place = np.arange(len(found))
     axes.hlines(place, np.nanmin(values, axis=1), np.nanmax(values, axis=1), color="#BBBBBB", lw=1.5, zorder=1)
     for column in shown:
-        style = {"marker": MARKERS[column], "color": colour(column), "s": 36, "label": _QUANTILES[column][1]}
+        style = {"marker": MARKERS[column], "color": colour(column), "s": 36, "label": QUANTILES[column][1]}
         axes.scatter(values[:, column], place, zorder=2, **style)
     log_if_wide(axes.xaxis, values.ravel())
     si_axis(axes.xaxis, "")

@@ -1,8 +1,8 @@
 """``load``: a scenario file, ``--set``, ``--seed`` and variants -> checked scenarios, or all that is wrong with them.
 
-Order: file, then --set and --seed, then the variant. Setting a mapping over a section (fabric, switch, transport,
-dispatch, stop, telemetry) changes the keys it names; over anything else it replaces the whole value, and so a policy
-is replaced with its parameters.
+Order: file, then --set, --seed and a sweep's --vary, then the variant. Setting a mapping over a section (fabric,
+switch, transport, dispatch, stop, telemetry) changes the keys it names; over anything else it replaces the whole value,
+and so a policy is replaced with its parameters.
 """
 
 from __future__ import annotations
@@ -22,10 +22,28 @@ from sim.scenario import combine, overrides
 from sim.scenario.fields import shown
 from sim.scenario.messages import explain
 from sim.scenario.overrides import Override
-from sim.scenario.positions import read_file
+from sim.scenario.positions import read_file, read_text
 from sim.scenario.schema import Dispatch, Scenario
 from sim.scenario.show import effective_of
-from sim.scenario.tree import Path, Tree
+from sim.scenario.tree import Mark, Path, Tree
+
+
+class Text(NamedTuple):
+    """A scenario that is no file. ``folder``: where the files are that it names."""
+
+    text: str
+    folder: FilePath
+    keyed: bool = False  # made of Python's values: errors name the key, since there are no lines
+
+    def tree(self) -> Tree:
+        """Read, with every mark."""
+        tree = read_text(self.text, "scenario")
+        if self.keyed:
+            for marks in (tree.values, tree.keys):
+                for path in marks:
+                    where = ":".join(["scenario", ".".join(map(str, path))] if path else ["scenario"])
+                    marks[path] = Mark(where, 0, 0, "scenario")
+        return tree
 
 
 class Choice(NamedTuple):
@@ -60,27 +78,41 @@ class Loaded:
 
 
 def load(
-    path: str | FilePath, sets: Sequence[str] = (), seed: int | str | None = None, plugins: Sequence[str] = ()
+    source: str | FilePath | Text,
+    sets: Sequence[str] = (),
+    seed: int | str | None = None,
+    plugins: Sequence[str] = (),
+    varied: Sequence[tuple[str, str]] = (),
+    variant: str | None = None,
 ) -> list[Loaded]:
-    """One entry for each variant, or one with ``variant`` None. InputError with every problem that was found."""
-    file = FilePath(path)
-    tree = read_file(file, str(path))
+    """One entry for each variant, or one with ``variant`` None. InputError with every problem that was found.
+
+    ``varied``: keys and values of a sweep's point, written as ``sets`` are but shown as --vary. ``variant``: only this.
+    """
+    if isinstance(source, Text):
+        file, tree, own = source.folder / "scenario", source.tree(), []
+    else:
+        file = FilePath(source)
+        tree, own = read_file(file, str(source)), [file]
     text = list(tree.problems)  # faults of the YAML itself
     if not isinstance(tree.data, dict):
         what = "is empty" if tree.data is None else f"is {shown(tree.data)}, not a mapping"
         raise InputError(text or [tree.values[()].problem(f"the scenario {what}; it needs name, fabric and workload")])
-    given = overrides.from_options(sets, seed, text)
+    given = overrides.from_options(sets, seed, varied, text)
     problems: list[Problem] = []
     for override in given:
         overrides.apply(tree, override, problems)
     variants = overrides.take_variants(tree, problems)
     problems += overrides.idle(given, variants)
+    if variant is not None:
+        variants = {variant: variants[variant]}
     registry, plugin_files = _registry(tree, file, plugins, problems)
     loaded: list[Loaded] = []
     found: list[list[Problem]] = []
     for name, changes in (variants or {None: []}).items():
         result = _one(name, changes, tree.copy(), file, registry)
         if isinstance(result, Loaded):
+            result.inputs[:0] = own
             result.inputs.extend(plugin_files)
             loaded.append(result)
         found.append([] if isinstance(result, Loaded) else result)
@@ -108,7 +140,7 @@ def _one(
     except ValidationError as error:
         problems += explain(error, Scenario, tree)
     dispatch = _dispatch(tree, registry, problems)
-    inputs = [file, *_files(tree, file, problems)]
+    inputs = _files(tree, file, problems)
     problems += combine.policies(dispatch, tree)
     if scenario is not None:
         problems += combine.scenario(scenario, dispatch, tree)

@@ -28,8 +28,13 @@ class Override:
     mark: Mark
 
 
-def from_options(sets: Sequence[str], seed: int | str | None, problems: list[Problem]) -> list[Override]:
-    """The overrides of the command line, in order; a policy's kind before its parameters."""
+def from_options(
+    sets: Sequence[str], seed: int | str | None, varied: Sequence[tuple[str, str]], problems: list[Problem]
+) -> list[Override]:
+    """The overrides of the command line, in order; a policy's kind before its parameters.
+
+    ``varied``: (key, value) of a sweep's point.
+    """
     given: list[Override] = []
     for text in sets:
         key, equals, value = text.partition("=")
@@ -41,6 +46,8 @@ def from_options(sets: Sequence[str], seed: int | str | None, problems: list[Pro
         given += _option(key, value, label, "--set", problems)
     if seed is not None:
         given += _option("seed", str(seed), "--seed", "--seed", problems)
+    for key, value in varied:
+        given += _option(key, value, f"--vary:{key}", "--vary", problems)
     given.sort(key=lambda override: override.path[-1] != "kind" or override.path[0] != "dispatch")
     return [one for index, one in enumerate(given) if not _lost(one, given[index + 1 :], problems)]
 

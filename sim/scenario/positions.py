@@ -40,6 +40,11 @@ def read_file(file: FilePath, shown: str) -> Tree:
     return _Reader(shown).read(_decode(raw, shown))
 
 
+def read_text(text: str, shown: str) -> Tree:
+    """The same of a scenario that is no file."""
+    return _Reader(shown).read(text)
+
+
 def read_value(text: str, label: str, origin: str) -> Tree:
     """The tree of a ``--set`` value: a YAML scalar or a flow mapping or list. All marks are ``label``."""
     return _Reader(label, Mark(label, 0, 0, origin)).read(text)

@@ -142,10 +142,11 @@ class Stop(Section):
 
 
 class Telemetry(Section):
-    """What is sampled over time."""
+    """What is noted beside the results."""
 
     interval: TimeOrAuto = key("auto", "time between two samples; auto: 100 to 200 samples a run")
     links: list_of(str, "link names") = key((), "links sampled one by one, beside the classes of links")
+    flow_times: bool = key(True, "whether to note where each flow's time went (tables flow_times and hops)")
 
     @model_validator(mode="after")
     def _time_passes(self) -> Telemetry:
@@ -159,6 +160,9 @@ class Scenario(Section):
 
     name: str = key(says="name of the scenario and of its results folder", pattern=f"^{NAME}$")
     seed: int = key(1, "seed of all random streams", ge=0, lt=2**63)
+    policy_stream: int | None = key(
+        None, "number of another set of the policies' own random streams; all other streams stay", ge=0, lt=2**63
+    )
     engine: words(*ENGINES) = key("packet", "packet, fluid, reference (packets in SimPy, slow) or ideal (no sharing)")
     plugins: list_of(str, "Python files") = key((), "files of own policies, beside the scenario")
     fabric: Fabric = key(says="the network")
@@ -167,7 +171,7 @@ class Scenario(Section):
     workload: list_of(Workload, "workloads", least=1) = key(says="what is sent; several share the fabric")
     events: list_of(Event, "events") = key((), "what goes wrong, and when")
     stop: Stop = key(Stop(), "limits of the run")
-    telemetry: Telemetry = key(Telemetry(), "samples over time")
+    telemetry: Telemetry = key(Telemetry(), "what is noted beside the results")
 
     @property
     def packets(self) -> bool:

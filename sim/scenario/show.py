@@ -99,14 +99,15 @@ def _lines(
                 lines.append((f"{indent}  - {first.lstrip()}", note))
                 lines += inner[1:]
         else:
-            lines.append((f"{indent}{_scalar(name)}: {_flow(value)}", origins.get(here, "")))
+            lines.append((f"{indent}{_scalar(name)}: {flow(value)}", origins.get(here, "")))
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
+    """A value as YAML on one line."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_scalar(name)}: {_flow(item)}" for name, item in value.items()) + "}"
+        return "{" + ", ".join(f"{_scalar(name)}: {flow(item)}" for name, item in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(_flow(item) for item in value) + "]"
+        return "[" + ", ".join(flow(item) for item in value) + "]"
     return _scalar(value)
 
 

@@ -71,7 +71,7 @@ def _set(key: str, value: object) -> Callable[[str], str]:
         ("summary.json", _set("status", "fine"), "is damaged"),
         ("summary.json", _set("flows", 3), "is damaged"),
         ("summary.json", _set("flows", {"count": 3}), "has 400 rows, the summary 3"),
-        ("flows.parquet", None, "can't be read as table 'flows'"),
+        ("flows.parquet", None, "is missing"),
         ("flows.parquet", lambda text: "PAR1", "can't be read as table 'flows'"),
     ],
 )

@@ -2,7 +2,8 @@
 
 A comment above a block says what it is: ``file: NAME`` (written), ``small: OPTIONS`` (added to each simulation of the
 block), ``exit: CODE`` (expected), ``install`` (compared with the README), ``elsewhere: WHY`` (not run: it needs what a
-test has not, such as a cluster). A text block after commands that fail is what they must print. Blocks of Python run.
+test has not, such as a cluster). A text block after commands that fail is what they must print. Blocks of Python run as
+the cells of one notebook.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import pytest
 import run_sim
 
 ROOT = Path(__file__).parents[2]
-GUIDES = ("guide",)  # pages of docs/
+GUIDES = ("guide", "sweep", "python", "htsim", "validate", "why", "report", "compare")  # pages of docs/
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[^\n]*) -->\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 READS = re.compile(r"run_sim\.py (check|list|plot|why|report|timeline)")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)\)")
@@ -70,6 +71,7 @@ def test_a_guide_works_from_top_to_bottom(
 ) -> None:
     monkeypatch.chdir(desk)
     before = ""
+    names: dict[str, object] = {"__name__": "__main__"}
     for kind, mark, text in blocks(ROOT / "docs" / f"{page}.md"):
         what, _, value = mark.partition(": ")
         if what == "elsewhere":
@@ -87,9 +89,7 @@ def test_a_guide_works_from_top_to_bottom(
                 assert code == (int(value) if what == "exit" else 0), f"{line}\n{out}{err}"
                 before = err if what == "exit" else ""
         elif kind == "python":
-            (desk / "block.py").write_text(text)
-            code, _, err = run(desk, "python block.py", capsys)
-            assert code == 0, err
+            exec(compile(text, f"{page}.md", "exec"), names)
         elif before:
             assert text == before
             before = ""

@@ -1,0 +1,88 @@
+"""``sweep``: a scenario over a grid or a sample of values, on several seeds, and one index of all results."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from commands import DONE, add_scenario
+
+if TYPE_CHECKING:
+    from sim.sweep import Outcome
+
+HELP = "run a scenario at many values and seeds, on one machine or a cluster"
+_LISTED = 5
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    add_scenario(parser)
+    parser.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        metavar="KEY=VALUES",
+        help="values of a key: a,b,c or lo:hi:n or lo:hi:n:log (repeatable: all combinations)",
+    )
+    parser.add_argument("--sample", metavar="METHOD:N", help="draw N points from ranges lo:hi: lhs:N or sobol:N")
+    parser.add_argument("--seeds", type=_positive, default=1, metavar="N", help="repeat on N seeds (default: 1)")
+    parser.add_argument("--workers", type=_positive, metavar="N", help="processes of this machine (default: its cores)")
+    parser.add_argument("--cluster", metavar="ADDRESS|local", help="a dask scheduler instead, such as tcp://node1:8786")
+    parser.add_argument("--out", metavar="DIR", help="folder of the sweep (default: results/<name>-sweep)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would run; write nothing")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return number
+
+
+def call(options: argparse.Namespace) -> int:
+    from models.errors import InputError, Problem
+    from sim.sweep import Experiment, check_folder, parse_axes, parse_sample, run_sweep
+
+    if options.workers and options.cluster not in (None, "local"):
+        message = "has no effect with the address of a cluster, which has its own workers"
+        raise InputError([Problem("--workers", 0, 0, message)])
+    sample = parse_sample(options.sample) if options.sample else None
+    axes = parse_axes(options.vary, sample is not None)
+    experiment = Experiment(options.scenario, axes, options.sets, options.seed, options.plugin, sample)
+    seeds = list(range(experiment.seed, experiment.seed + options.seeds))
+    out = Path(options.out) if options.out else Path("results") / f"{experiment.name}-sweep"
+    check_folder(out)
+    workers = options.workers or os.cpu_count() or 1
+    if options.dry_run:
+        from sim.sweep.dry import dry_run
+
+        print(dry_run(experiment, seeds, out, workers))
+        return DONE
+    outcome = run_sweep(experiment, seeds, out, workers=workers, cluster=options.cluster, quiet=options.quiet)
+    _report(outcome, out)
+    return int(outcome.exit_code)
+
+
+def _report(outcome: Outcome, out: Path) -> None:
+    """Counts on stdout; what went wrong on stderr."""
+    index = outcome.index
+    if index is not None:
+        statuses = Counter(index["status"].to_pylist())
+        missing = len(outcome.results) - len(index)
+        counts = [f"{count} {status}" for status, count in statuses.most_common()]
+        counts += [f"{missing} not run"] if missing else []
+        print(f"{len(outcome.results)} cells: {', '.join(counts)}")
+        print(f"index: {out / 'index.parquet'}; pictures: python run_sim.py plot {out}")
+    for failure in outcome.failures[:_LISTED]:
+        where = f" (traceback in {out / 'cells' / failure.digest})" if failure.traceback else ""
+        print(f"failed cell {failure.digest}: {failure.stage}: {failure.reason}{where}", file=sys.stderr)
+    if len(outcome.failures) > _LISTED:
+        print(f"and {len(outcome.failures) - _LISTED} more failed cells", file=sys.stderr)
+    if outcome.no_place:
+        print(f"the sweep ended: {outcome.no_place}", file=sys.stderr)
+    if outcome.interrupted:
+        print("interrupted; finished cells are kept, and the same command goes on from there", file=sys.stderr)
