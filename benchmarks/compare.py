@@ -49,7 +49,7 @@ def copies(repetitions: int) -> tuple[int, int]:
         experiment = Experiment(Path(folder) / "copies.yaml", parse_axes(["policy_stream=1,2"]))
         points = {point.values["policy_stream"]: point for point in experiment.points}
 
-        def run(cells: Sequence[Cell]) -> list[Path]:
+        def run(cells: Sequence[Cell], _: str) -> list[Path]:
             nonlocal runs
             runs += len(cells)
             wanted = [experiment.cells([points[cell.arm]], [cell.seed])[0] for cell in cells]

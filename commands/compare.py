@@ -71,7 +71,7 @@ def call(options: argparse.Namespace) -> int:
     study = _study(experiment, plan, metrics, rule)
     try:
         with open_executor(workers, options.cluster) as executor:
-            found = compare(study, _runs(experiment, plan, out, executor, options.quiet))
+            found = compare(study, _runs(experiment, plan, out, executor, workers, options.quiet))
     except _CellsFailedError as error:
         return _failed(error.failures, out)
     except NoPlaceError as error:
@@ -82,8 +82,12 @@ def call(options: argparse.Namespace) -> int:
         raise
     inert = inert_keys(found)
     print(text(found, inert), end="", flush=True)
-    written = write(found, out, inert)
-    _index(experiment, plan, found, out)
+    try:
+        written = write(found, out, inert)
+        _index(experiment, plan, found, out)
+    except OSError as error:
+        print(f"the certificate can't be written: {out}: {error.strerror or error}", file=sys.stderr)
+        return FAILED
     if not options.quiet:
         print(f"written: {', '.join(map(str, written))}", file=sys.stderr)
     return DONE
@@ -267,14 +271,16 @@ class _CellsFailedError(RuntimeError):
         self.failures = failures
 
 
-def _runs(experiment: Experiment, plan: _Plan, out: Path, executor: Executor, quiet: bool) -> Runs:
+def _runs(experiment: Experiment, plan: _Plan, out: Path, executor: Executor, workers: int, quiet: bool) -> Runs:
     """What runs more seeds: cells of a sweep, which a restart finds again."""
     from analysis.compare import Cell
     from sim.sweep import Failure, run_cells
 
-    def runs(cells: Sequence[Cell]) -> Sequence[Path]:
+    def runs(cells: Sequence[Cell], purpose: str) -> Sequence[Path]:
+        if not quiet:
+            print(purpose, file=sys.stderr)
         wanted = [experiment.cells([plan.cells[cell.arm, cell.point]], [cell.seed])[0] for cell in cells]
-        found = run_cells(wanted, out, quiet=quiet, executor=executor)
+        found = run_cells(wanted, out, workers=workers, quiet=quiet, executor=executor)
         failures = [one for one in found if isinstance(one, Failure)]
         if failures:
             raise _CellsFailedError(failures)

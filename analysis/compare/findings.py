@@ -14,6 +14,7 @@ from analysis.compare.metrics import Metric, default
 from analysis.compare.readings import Reading, warm_up_of
 from analysis.compare.study import Cell, Runs, Study
 from analysis.compare.verdicts import Verdict, enough, figures, judge, seeds_for_sign_test, usable
+from analysis.compare.words import per_cent
 
 
 @dataclass(frozen=True)
@@ -84,15 +85,17 @@ def compare(study: Study, runs: Runs) -> Findings:
     seen = _Seen(study, runs)
     rule, points = study.rule, range(len(study.points))
     numbers = [min(2, rule.first)] * len(points)
-    seen.look(numbers)
+    seen.look(numbers, "a first look")
     seedless = rule.first > 1 and seen.same_for_all_seeds()
     if not seedless:
         numbers = [rule.first] * len(points)
-        seen.look(numbers)
+        seen.look(numbers, f"{rule.first} seeds, to see how much they scatter" if rule.exactly is None else "all seeds")
     seen.cut(numbers)
     if not seedless and rule.exactly is None:
         numbers = [seen.needed(point) for point in points]
-        seen.look(numbers)
+        seen.look(
+            numbers, f"{max(numbers)} seeds: so many find a difference of {per_cent(rule.precision)} (--precision)"
+        )
     study = seen.study
     family = study.family(len(study.metrics))
     verdicts = [
@@ -113,7 +116,7 @@ class _Seen:
         self.cuts: dict[tuple[int, Metric], int] = {}
         self._runs = runs
 
-    def look(self, numbers: Sequence[int]) -> None:
+    def look(self, numbers: Sequence[int], purpose: str) -> None:
         """Up to so many seeds at each point."""
         cells = [
             Cell(arm, point, seed)
@@ -123,7 +126,7 @@ class _Seen:
         ]
         new = [cell for cell in cells if cell not in self.readings]
         if new:
-            for cell, folder in zip(new, self._runs(new), strict=True):
+            for cell, folder in zip(new, self._runs(new, purpose), strict=True):
                 self.readings[cell] = Reading(folder)
         if not self.study.metrics:
             metric = default(self.readings[cells[0]].run)

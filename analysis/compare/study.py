@@ -21,9 +21,9 @@ class Cell(NamedTuple):
 
 
 class Runs(Protocol):
-    """Runs cells, or finds them done; their results folders, in the same order."""
+    """Runs cells, or finds them done; their results folders, in the same order. ``purpose``: what they are for."""
 
-    def __call__(self, cells: Sequence[Cell]) -> Sequence[Path]: ...
+    def __call__(self, cells: Sequence[Cell], purpose: str) -> Sequence[Path]: ...
 
 
 class Point(NamedTuple):

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
@@ -158,10 +159,24 @@ class LocalProcesses:
                 return
             cell = waiting.popleft()
             try:
-                under_way[self._begin().submit(run_cell, cell, folder)] = cell
+                with _deaf_to_interrupts(self._pool is None):
+                    under_way[self._begin().submit(run_cell, cell, folder)] = cell
             except BrokenProcessPool:
                 waiting.appendleft(cell)
                 raise
+
+
+@contextmanager
+def _deaf_to_interrupts(starting: bool) -> Iterator[None]:
+    """While processes are ``starting``: they are born deaf as well, else Ctrl-C would end them amid their imports."""
+    if not starting or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _ignore_interrupts() -> None:

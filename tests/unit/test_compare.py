@@ -61,7 +61,7 @@ class Desk:
         self._folder, self._make, self._manifest = folder, make, MANIFEST | manifest
         self.ran: list[Cell] = []
 
-    def __call__(self, cells: Sequence[Cell]) -> list[Path]:
+    def __call__(self, cells: Sequence[Cell], purpose: str) -> list[Path]:
         return [self._run(cell) for cell in cells]
 
     def _run(self, cell: Cell) -> Path:
