@@ -27,6 +27,8 @@ def call(options: argparse.Namespace) -> int:
 
     if options.matrix is None and options.topology is None:
         raise InputError([Problem("export", 0, 0, "nothing to write: give --matrix FILE, --topology FILE or both")])
+    if options.matrix == options.topology:
+        raise InputError([Problem(options.matrix, 0, 0, "is named for both files; give each one of its own")])
 
     from analysis.predict import write_whole
     from sim.scenario.fabric import prepare

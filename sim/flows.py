@@ -196,7 +196,8 @@ class Flows:
             weight = opened.weight / count
             waits, ends = opened.on_delivered is not None, acks and opened.on_end is not None
             for number, (size, path) in enumerate(pieces, first):
-                stream = Stream(number, src, dst, size, path, weight, None, waits, asks and path is not None, ends)
+                ask = asks and path is not None
+                stream = Stream(number, src, dst, size, path, weight, None, waits, ask, ends, count)
                 self._of_stream[number] = opened
                 wait = int(self._rng.integers(jitter + 1)) if jitter else 0
                 note_flow(ident)

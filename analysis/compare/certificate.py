@@ -76,7 +76,7 @@ def _how(found: Findings) -> list[str]:
     study = found.study
     lines = [f"{'larger' if metric.larger_is_better else 'smaller'} {metric} is better" for metric in study.metrics]
     if found.seedless:
-        lines.append("nothing in the scenario is random: two seeds gave the same tables, byte for byte")
+        lines.append(f"the seed changes nothing: {max(found.seeds)} of them gave the same tables, byte for byte")
     else:
         lines += _sampling(found)
     for metric in study.metrics:

@@ -21,7 +21,7 @@ from analysis.compare.words import per_cent
 class Findings:
     """``seeds``: how many each point took. ``cuts``: flows cut as warm-up, by point and metric.
 
-    ``seedless``: every seed gave the same bytes, so two were enough.
+    ``seedless``: every seed of the first look gave the same bytes, so no more were run.
     """
 
     study: Study
@@ -84,12 +84,10 @@ def compare(study: Study, runs: Runs) -> Findings:
     """Runs as many seeds as the study's rule asks for, at each point for itself."""
     seen = _Seen(study, runs)
     rule, points = study.rule, range(len(study.points))
-    numbers = [min(2, rule.first)] * len(points)
-    seen.look(numbers, "a first look")
-    seedless = rule.first > 1 and seen.same_for_all_seeds()
-    if not seedless:
-        numbers = [rule.first] * len(points)
-        seen.look(numbers, f"{rule.first} seeds, to see how much they scatter" if rule.exactly is None else "all seeds")
+    numbers = [rule.first] * len(points)
+    seen.look(numbers, f"{rule.first} seeds, to see how much they scatter" if rule.exactly is None else "all seeds")
+    # of two seeds alone, a policy that chooses between two paths would often give the same by chance
+    seedless = rule.first > 1 and seen.same_for_all_seeds(numbers)
     seen.cut(numbers)
     if not seedless and rule.exactly is None:
         numbers = [seen.needed(point) for point in points]
@@ -145,10 +143,9 @@ class _Seen:
             for metric in self.study.metrics:
                 self.cuts[point, metric] = warm_up_of(together, metric)
 
-    def same_for_all_seeds(self) -> bool:
-        points = range(len(self.study.points))
-        arms = [self.arm(arm, point, 2) for arm in self.study.arms for point in points]
-        return all(first.digest == second.digest for first, second in arms)
+    def same_for_all_seeds(self, numbers: Sequence[int]) -> bool:
+        arms = [self.arm(arm, point, number) for arm in self.study.arms for point, number in enumerate(numbers)]
+        return all(reading.digest == readings[0].digest for readings in arms for reading in readings)
 
     def needed(self, point: int) -> int:
         """Seeds: the most that any pair needs on any metric."""

@@ -91,17 +91,20 @@ def turned(interval: Interval) -> Interval:
 
 
 def _fieller(means: tuple[float, float], sides: NDArray[Any], scale: float, pairs: int) -> Interval:
-    """Ratios less one between the roots of (other - r baseline)^2 = scale x variance of (other - r baseline)."""
+    """Ratios less one between the roots of (other - r baseline)^2 = scale x variance of (other - r baseline).
+
+    Of figures that are never negative no ratio is: the interval ends at -1, and covers as often.
+    """
     x, y = means
     value = y / x - 1
     a = x * x - scale * float(sides[0, 0])
     b = x * y - scale * float(sides[0, 1])
     c = y * y - scale * float(sides[1, 1])
     if a <= 0:  # the baseline itself can't be told from 0: any ratio is possible
-        return Interval(value, -math.inf, math.inf, pairs)
+        return Interval(value, -1.0, math.inf, pairs)
     half = math.sqrt(max(b * b - a * c, 0.0)) / a
     # rounding must not push the estimate out of a very narrow interval
-    return Interval(value, min(b / a - half - 1, value), max(b / a + half - 1, value), pairs)
+    return Interval(value, max(min(b / a - half - 1, value), -1.0), max(b / a + half - 1, value), pairs)
 
 
 def _bootstrap(baseline: Pairs, other: Pairs, confidence: float) -> Interval:

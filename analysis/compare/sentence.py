@@ -30,7 +30,7 @@ def sentence(found: Findings) -> str:
 def certainty(found: Findings) -> str:
     """Confidence, seeds, pairs."""
     if found.seedless:
-        return "exact: nothing is random, every seed gives the same result"
+        return f"exact: all {max(found.seeds)} seeds give the same result"
     low, high = min(found.seeds), max(found.seeds)
     if all(verdict.kind == "identical" for verdict in found.verdicts):
         return f"in all {high} seeds" if high > 1 else "in the only seed"
@@ -58,7 +58,9 @@ def _at(found: Findings, point: int) -> str:
         head = f"{top} has the {extreme} {metric}{value}"
     else:
         ties = [found.verdict(one, other, point, metric) for one, other in found.study.pairs if {one, other} <= {*best}]
-        head = f"{listed(best)} share the {extreme} {metric}{value}: {_why_tied(ties)}"
+        same = all(verdict.kind in ("equal", "identical") for verdict in ties)
+        verb = "share" if same else "cannot be told apart for"
+        head = f"{listed(best)} {verb} the {extreme} {metric}{value}: {_why_tied(ties)}"
     rest = [arm for arm in found.ranked(point, metric) if arm not in best]
     behind = [_behind(found.verdict(top, arm, point, metric), top, arm) for arm in rest]
     return f"{head}; {', '.join(behind)}"
@@ -137,16 +139,25 @@ def _ordered(found: Findings) -> bool:
 
 
 def stretches_of(found: Findings, metric: Metric) -> list[tuple[tuple[str, ...], list[int]]]:
-    """(best arms, points): along the line of the points; where there is none, one for each set of best arms."""
+    """(best arms, points): along the line of the points; where there is none, one for each set of best arms.
+
+    Points at which arms are tied stand apart from those at which they can't be compared.
+    """
     places = [point.at for point in found.study.points]
     order = (
         sorted(range(len(places)), key=lambda point: places[point] or 0.0) if _ordered(found) else range(len(places))
     )
-    best = {point: frozenset(found.best(point, metric)) for point in order}
+    kinds = {point: (frozenset(found.best(point, metric)), _comparable(found, point, metric)) for point in order}
     if not _ordered(found):
-        order = sorted(order, key=lambda point: list(best.values()).index(best[point]))
-    groups = groupby(order, key=lambda point: best[point])
-    return [(tuple(arm for arm in found.study.arms if arm in top), list(points)) for top, points in groups]
+        order = sorted(order, key=lambda point: list(kinds.values()).index(kinds[point]))
+    groups = groupby(order, key=lambda point: kinds[point])
+    return [(tuple(arm for arm in found.study.arms if arm in top), list(points)) for (top, _), points in groups]
+
+
+def _comparable(found: Findings, point: int, metric: Metric) -> bool:
+    """False where all arms are left in the first place for want of figures."""
+    verdicts = [found.verdict(*pair, point, metric) for pair in found.study.pairs]
+    return any(verdict.winner for verdict in verdicts) or _unclear(verdicts) == "told apart"
 
 
 def flips_of(found: Findings, metric: Metric) -> list[str]:
@@ -180,21 +191,29 @@ def _stretch(found: Findings, best: tuple[str, ...], points: Sequence[int]) -> s
     if len(best) == len(arms):
         verdicts = [found.verdict(*pair, point, metric) for point in points for pair in found.study.pairs]
         return f"{listed(best)} cannot be {_unclear(verdicts)} ({_why_tied(verdicts)})"
-    others = [(top, arm, point) for top in best for arm in arms if arm not in best for point in points]
-    ratios = [ratio_to(found.verdict(top, arm, point, metric), top) for top, arm, point in others]
-    known = [abs(ratio.value) for ratio in ratios if ratio is not None]
+    pairs = [(top, arm, point) for top in best for arm in arms if arm not in best for point in points]
+    # an arm that ties with the best need not be better than the rest
+    won = [(top, arm, point) for top, arm, point in pairs if found.verdict(top, arm, point, metric).winner == top]
+    ratios = [ratio_to(found.verdict(top, arm, point, metric), top) for top, arm, point in won]
+    known = [ratio for ratio in ratios if ratio is not None]
     reasons = []
     if known:
-        low, high = per_cent(min(known)), per_cent(max(known))
+        low, high = (per_cent(end([abs(ratio.value) for ratio in known])) for end in (min, max))
+        ends = [abs(end) for ratio in known for end in (ratio.low, ratio.high)]
         reasons.append(f"by {low}" if low == high else f"by {low} to {high}")
-    sure = [ratio for ratio in ratios if ratio is not None and not ratio.low <= 0 <= ratio.high]
-    if sure and len(sure) == len(known):
-        ends = [abs(end) for ratio in sure for end in (ratio.low, ratio.high)]
         reasons.append(f"intervals within [{per_cent(min(ends))}, {per_cent(max(ends))}]")
     reasons += dict.fromkeys(
         f"{verdict.reason} at {found.study.points[verdict.point].label}"
-        for verdict in (found.verdict(top, arm, point, metric) for top, arm, point in others)
+        for verdict in (found.verdict(top, arm, point, metric) for top, arm, point in pairs)
         if verdict.kind == "unfinished"
     )
-    verb = "is better" if len(best) == 1 else "are better"
-    return f"{listed(best)} {verb}" + (f" ({', '.join(reasons)})" if reasons else "")
+    why = ", ".join(reasons)
+    if won == pairs:
+        return f"{listed(best)} {_are(best)} better" + (f" ({why})" if why else "")
+    winners, losers = ([name for name in arms if any(one[side] == name for one in won)] for side in (0, 1))
+    some = f" ({listed(winners)} {_are(winners)} better than {listed(losers)} {why})" if won else ""
+    return f"{listed(best)} {_are(best)} not beaten{some}"
+
+
+def _are(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"

@@ -26,7 +26,8 @@ def facts(run: Results, number: int) -> dict[str, Any]:
     known = {
         "kind": "flow",
         "id": number,
-        **{name: row[name] for name in ("src", "dst", "bytes", "path", "status", "retransmitted")},
+        **{name: row[name] for name in ("src", "dst", "bytes", "status", "retransmitted")},
+        "path": row["path"] if isinstance(row["path"], str) else None,  # it was not sent
         "start_ps": _ps(row["start_us"]),
         "ideal_ps": _ps(row["ideal_us"]),
     }

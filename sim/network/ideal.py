@@ -151,9 +151,9 @@ class IdealNetwork:
         own = self.topology.link_src[list(transfer.links)] == transfer.stream.src
         if limits and min(limits) < min((limit for limit, first in zip(limits, own, strict=True) if first), default=0):
             transfer.narrowest = transfer.links[limits.index(min(limits))]
-        if transfer.stream.weight < 1:  # a piece: its flow may not outrun what it could do as a whole
+        if transfer.stream.pieces > 1:  # its flow may not outrun what it could do as a whole
             whole = self._routes.max_flow(transfer.stream.src, transfer.stream.dst)
-            limits.append(whole * self._efficiency * Fraction(transfer.stream.weight).limit_denominator(10**6))
+            limits.append(whole * self._efficiency / transfer.stream.pieces)
         if transfer.stream.cap is not None:
             limits.append(Fraction(transfer.stream.cap))
         stands = not limits or not all(self._up[link] for link in transfer.links)

@@ -30,6 +30,7 @@ class Stream(NamedTuple):
     notify: bool = True  # somebody waits for the delivery
     ask: bool = False  # packet engines: tell retransmission timeouts, and wait for `reroute` before going on
     notify_end: bool = False  # transports with ACKs: somebody waits for the last one
+    pieces: int = 1  # that its flow is cut into
 
 
 class Tell(NamedTuple):

@@ -16,22 +16,32 @@ _NOTHING: Any = object()
 def held(cells: Sequence[Cell]) -> dict[str, str]:
     """Section -> what all cells share of it; of the workload only what is not a default. Seeds and name left out."""
     loaded = [load_cell(cell) for cell in cells]
-    common = _common([one.effective for one in loaded])
-    fabric = common.get("fabric", {})
+    common = _sections(loaded[0], _common([one.effective for one in loaded]))
+    whole = _sections(loaded[0], loaded[0].effective)
+    return {_part(name, value == whole[name]): value for name, value in common.items() if value}
+
+
+def _part(name: str, whole: bool) -> str:
+    """The name of a section, or of what is left of it beside a key that was varied."""
+    return name if whole or name.startswith(("changed", "other")) else f"rest of the {name}"
+
+
+def _sections(loaded: Loaded, effective: dict[str, Any]) -> dict[str, str]:
+    fabric = effective.get("fabric", {})
     topology = fabric.get("topology", {})
-    told = {
+    work = effective.get("workload", [])
+    return {
         "fabric": _short({name: value for name, value in topology.items() if not isinstance(value, (dict, list))}),
         "links": _short({name: value for name, value in topology.items() if isinstance(value, dict)}),
         "changed links": _short(fabric.get("links", {})),
         "switches": _short(fabric.get("switch", {})),
         "transport": _short(fabric.get("transport", {})),
-        "workload": ", ".join(_work(loaded[0], common, index) for index in range(len(common.get("workload", [])))),
-        "engine": str(common.get("engine", "")),
-        "other policies": _short(common.get("dispatch", {})),
-        "events": flow(common["events"]) if common.get("events") else "",
-        "limit of time": str(common.get("stop", {}).get("time", "")),
+        "workload": ", ".join(_work(loaded, index, item) for index, item in enumerate(work)),
+        "engine": str(effective.get("engine", "")),
+        "other policies": _short(effective.get("dispatch", {})),
+        "events": flow(effective["events"]) if effective.get("events") else "",
+        "limit of time": str(effective.get("stop", {}).get("time", "")),
     }
-    return {name: value for name, value in told.items() if value}
 
 
 def _short(values: dict[str, Any]) -> str:
@@ -47,10 +57,10 @@ def _short(values: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _work(loaded: Loaded, common: dict[str, Any], index: int) -> str:
-    """One workload: what was written of it."""
+def _work(loaded: Loaded, index: int, item: dict[str, Any]) -> str:
+    """One workload: what was written of ``item``."""
     written = {}
-    for name, value in common["workload"][index].items():
+    for name, value in item.items():
         path: Path = ("workload", index, name)
         below = [origin for place, origin in loaded.origins.items() if place[: len(path)] == path]
         if any(not origin.startswith("default") for origin in below):
@@ -65,7 +75,8 @@ def _common(values: Sequence[Any]) -> Any:
         shared = {
             name: _common([value[name] for value in values]) for name in first if all(name in value for value in values)
         }
-        return {name: value for name, value in shared.items() if value is not _NOTHING}
+        kept = {name: value for name, value in shared.items() if value is not _NOTHING}
+        return kept if kept or not any(values) else _NOTHING
     if all(isinstance(value, list) and len(value) == len(first) for value in values) and first:
         items = [_common([value[index] for value in values]) for index in range(len(first))]
         return items if all(item is not _NOTHING for item in items) else _NOTHING

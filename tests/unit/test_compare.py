@@ -128,12 +128,20 @@ def test_byte_equal_runs_are_identical(tmp_path: Path) -> None:
     assert [one.values for one in inert_keys(found)] == [("a", "b", "c")]
 
 
-def test_without_randomness_two_seeds_are_enough(tmp_path: Path) -> None:
+def test_without_randomness_the_first_look_is_enough(tmp_path: Path) -> None:
     desk = Desk(tmp_path, lambda cell: (collective(100.0 if cell.arm == "a" else 101.0), "completed"))
     found = found_of(desk)
-    assert len(desk.ran) == 4
+    assert len(desk.ran) == 20
     assert "b's is 1.00 % higher exactly" in sentence(found)
-    assert "exact: nothing is random" in sentence(found)
+    assert "exact: all 10 seeds give the same result" in sentence(found)
+
+
+def test_two_seeds_that_agree_by_chance_prove_nothing(tmp_path: Path) -> None:
+    """A path hashed on the seed: both arms are the same on seeds 1 and 2, and b is slower from the third on."""
+    slow = Desk(tmp_path, lambda cell: (collective(120.0 if cell.arm == "b" and cell.seed > 2 else 100.0), "completed"))
+    found = found_of(slow)
+    assert not found.seedless
+    assert found.verdict("a", "b", 0, TIME[0]).winner == "a"
 
 
 def test_an_arm_that_saturates(tmp_path: Path) -> None:
@@ -198,6 +206,32 @@ def test_a_tie_on_the_way_does_not_hide_a_flip(tmp_path: Path) -> None:
     assert "intervals within [" in sentence(found)
 
 
+def test_points_that_saturate_are_not_told_as_ties(tmp_path: Path) -> None:
+    """Both saturate at 0.9 and are tied at 0.5: the sentence says which is where."""
+    points = tuple(Point(f"{load}", {"load": f"{load}"}, load) for load in (0.5, 0.9))
+
+    def make(cell: Cell) -> tuple[dict[str, Any], str]:
+        times = np.random.default_rng((cell.seed, *cell.arm.encode())).normal(100, 1, 50)
+        return flows(times), "saturated" if cell.point else "completed"
+
+    said = sentence(found_of(Desk(tmp_path, make), points=points, metrics=parse(["flows.fct_us.mean"])))
+    assert "a and b cannot be told apart (any difference is below" in said.split(" at 0.5; ")[0]
+    assert said.split(" at 0.5; ")[1].startswith("a and b cannot be compared (a saturates in ")
+
+
+def test_an_arm_that_ties_with_the_best_is_not_told_as_better(tmp_path: Path) -> None:
+    """a scatters around a mean above that of c, so b beats c and nothing is known of a and c."""
+    points = tuple(Point(f"{load}", {"load": f"{load}"}, load) for load in (0.5, 0.9))
+    means, spread = {"a": 103.0, "b": 100.0, "c": 102.0}, {"a": 0.2, "b": 0.002, "c": 0.002}
+
+    def make(cell: Cell) -> tuple[dict[str, Any], str]:
+        own = np.random.default_rng((cell.seed, *cell.arm.encode())).uniform(-1, 1)
+        return collective(means[cell.arm] * (1 + spread[cell.arm] * own)), "completed"
+
+    said = sentence(found_of(Desk(tmp_path, make), arms=tuple(means), points=points, rule=Rule(exactly=20)))
+    assert "a and b are not beaten (b is better than c by 2." in said
+
+
 def test_points_without_an_order_are_gathered(tmp_path: Path) -> None:
     points = tuple(Point(name, {"path": name}) for name in ("one", "two", "three"))
     means = {0: 1.2, 1: 0.8, 2: 1.2}
@@ -211,7 +245,7 @@ def test_arms_are_ranked_with_ties(tmp_path: Path) -> None:
     means = {"a": 130.0, "b": 100.0, "c": 100.0}
     found = found_of(Desk(tmp_path, noisy(lambda cell: means[cell.arm], 0.005)), arms=("a", "b", "c"))
     assert [found.rank(arm, 0, TIME[0]) for arm in ("a", "b", "c")] == [3, 1, 1]
-    assert "share the lowest" in sentence(found)
+    assert "c and b cannot be told apart for the lowest" in sentence(found)
 
 
 def test_the_certificate_says_the_same_each_time_and_ends_in_its_sentence(tmp_path: Path) -> None:
@@ -304,7 +338,7 @@ def test_the_warm_up_ends_where_the_rest_is_level() -> None:
 
 def test_the_results_of_another_schema_are_refused(tmp_path: Path) -> None:
     desk = Desk(tmp_path, lambda _: (collective(1.0), "completed"))
-    (folder,) = desk([Cell("a", 0, 1)])
+    (folder,) = desk([Cell("a", 0, 1)], "")
     summary = json.loads((folder / "summary.json").read_text())
     (folder / "summary.json").write_text(json.dumps(summary | {"schema": 99}))
     with pytest.raises(InputError, match="schema 99"):

@@ -128,3 +128,13 @@ def test_every_key_is_changed_alone(scenario: Path, capsys: pytest.CaptureFixtur
     assert "moves flows" in effect["workload.0.arrivals.load"]
     assert "moves flows" in effect["dispatch.path"]
     assert call("--inert", "--vary", "dispatch.path=ecmp,spray") == 2
+
+
+def test_what_is_left_of_a_varied_section_is_told_as_such(scenario: Path) -> None:
+    from sim.sweep import Experiment, parse_axes
+    from sim.sweep.held import held
+
+    axes = parse_axes(["dispatch.path=ecmp,spray", "workload.0.arrivals.load=0.2,0.4"])
+    told = held(Experiment(scenario, axes).cells())
+    assert "load" not in told["rest of the workload"].replace("load_of", "")
+    assert {"fabric", "switches", "transport", "other policies"} < set(told)

@@ -331,6 +331,7 @@ def test_variants(export: Callable[..., tuple[Path, int]], capsys: pytest.Captur
         (["--plugin", "none.py"], "nothing to write"),
         (["--matrix", "missing/out.cm"], "can't be written"),
         (["--matrix", "."], "can't be written"),
+        (["--matrix", "out", "--topology", "out"], "named for both files"),
     ],
 )
 def test_wrong_options(

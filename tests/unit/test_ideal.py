@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import run_sim
+from analysis.load import load
 from models.ideal import pipeline_ps
 from models.units import serialisation_ps
 
@@ -21,6 +22,21 @@ fabric:
   transport: {{kind: {transport}}}
 dispatch: {{path: {path}}}
 workload: [{{kind: flows, file: lone.csv}}]
+"""
+
+_LAYER = """
+name: layer
+engine: ideal
+fabric:
+  topology:
+    kind: gpu_cluster
+    nodes: 4
+    gpus_per_node: 4
+    nics_per_gpu: 2
+    scale_up: {kind: nvswitch}
+    fabric: {kind: leaf_spine, leaves: 4, spines: 2, hosts_per_leaf: 8, host_link: {rate: 1Gbps}}
+dispatch: {path: ethereal}
+workload: [{kind: moe, model: olmoe-1b-7b, tokens_per_gpu: 1, routing: {kind: log_normal, sigma: 2}}]
 """
 
 
@@ -48,6 +64,14 @@ def test_a_lone_flow_on_one_path_has_slowdown_one(
 def test_a_lone_sprayed_flow_on_equal_links_has_slowdown_one(tmp_path: Path, size: str, transport: str) -> None:
     values = {"engine": "packet", "spines": 4, "rate": "100Gbps", "path": "spray", "transport": transport}
     assert _slowdown(tmp_path, size, **values) == 1.0
+
+
+def test_pieces_do_not_outrun_their_flow(tmp_path: Path) -> None:
+    """Dispatched tokens weigh as their bytes, but their pieces share what the flow has alone."""
+    (tmp_path / "layer.yaml").write_text(_LAYER)
+    out = tmp_path / "out"
+    assert run_sim.main([str(tmp_path / "layer.yaml"), "-q", "--no-plots", "--out", str(out)]) == 0
+    assert load(out).frame("flows")["slowdown"].min() >= 1.0
 
 
 def test_the_pipeline_is_the_recursion_packet_by_packet() -> None:

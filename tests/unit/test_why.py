@@ -233,6 +233,15 @@ def test_unfinished_work_is_told_as_such(runs: Runs) -> None:
         assert "unfinished" in text_of(known, folder)
 
 
+def test_a_flow_that_was_not_sent_has_no_path(runs: Runs) -> None:
+    cut = ("fabric.convergence_delay=0us", "workload.0.start=1us", "events=[{at: 0us, link: host1-switch0, set: down}]")
+    folder = runs(INCAST, *(word for value in cut for word in ("--set", value)), code=3)
+    rejected = load(folder).frame("flows").query("status == 'rejected'")
+    known = explain(folder, str(rejected["id"].iloc[0]))
+    assert known["path"] is None
+    assert "path none" in text_of(known, folder)
+
+
 def test_answers_fit_the_terminal(runs: Runs) -> None:
     for text, ids in (
         (SLOW_LINK, [None]),
