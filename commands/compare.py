@@ -56,12 +56,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def call(options: argparse.Namespace) -> int:
     from analysis.compare import compare, inert_keys, parse
     from analysis.compare.certificate import text, write
-    from sim.sweep import Experiment, NoPlaceError, check_folder, open_executor, parse_axes
+    from sim.sweep import NoPlaceError, check_folder, open_executor, read_experiment
 
     (rule, workers), metrics, experiment = _all_of(
         lambda: _numbers(options),
         lambda: parse(options.metric),
-        lambda: Experiment(options.scenario, parse_axes(options.vary), options.sets, options.seed, options.plugin),
+        lambda: read_experiment(options.scenario, options.vary, options.sets, options.seed, options.plugin),
     )
     if options.inert:
         return _inert(options, experiment, workers)

@@ -44,14 +44,13 @@ def _positive(text: str) -> int:
 
 def call(options: argparse.Namespace) -> int:
     from models.errors import InputError, Problem
-    from sim.sweep import Experiment, check_folder, parse_axes, parse_sample, run_sweep
+    from sim.sweep import check_folder, parse_sample, read_experiment, run_sweep
 
     if options.workers and options.cluster not in (None, "local"):
         message = "has no effect with the address of a cluster, which has its own workers"
         raise InputError([Problem("--workers", 0, 0, message)])
     sample = parse_sample(options.sample) if options.sample else None
-    axes = parse_axes(options.vary, sample is not None)
-    experiment = Experiment(options.scenario, axes, options.sets, options.seed, options.plugin, sample)
+    experiment = read_experiment(options.scenario, options.vary, options.sets, options.seed, options.plugin, sample)
     seeds = list(range(experiment.seed, experiment.seed + options.seeds))
     out = Path(options.out) if options.out else Path("results") / f"{experiment.name}-sweep"
     check_folder(out)

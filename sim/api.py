@@ -136,7 +136,7 @@ def sweep(
     ``"lo:hi"``. ``out``: the folder that keeps all results, finished cells are not run again; without, only the rows
     stay. ``workers`` above 1 are processes: a script must begin them below ``if __name__ == "__main__":``.
     """
-    from sim.sweep import Experiment, NoPlaceError, check_folder, parse_axes, parse_sample, run_sweep
+    from sim.sweep import NoPlaceError, check_folder, parse_sample, read_experiment, run_sweep
 
     case = scenario if isinstance(scenario, Scenario) else load(scenario)
     problems: list[Problem] = []
@@ -147,9 +147,7 @@ def sweep(
     if problems:
         raise InputError(problems)
     drawn = parse_sample(sample) if sample is not None else None
-    experiment = Experiment(
-        case.source, parse_axes(texts, drawn is not None), case.sets, case.seed, case.plugins, drawn
-    )
+    experiment = read_experiment(case.source, texts, case.sets, case.seed, case.plugins, drawn)
     numbers = range(experiment.seed, experiment.seed + seeds)
     with tempfile.TemporaryDirectory(prefix="spillway-") as temporary:
         folder = Path(out) if out is not None else Path(temporary) / experiment.name

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from analysis.plots.style import MARKERS, TEXT, colour, log_if_wide, settings, sheet, si, si_axis
@@ -167,8 +167,10 @@ def _dress_x(ax: Any, x: Against, places: NDArray[Any], words: Sequence[str]) ->
     if len(set(places)) > 2 and places.min() > 0 and places.max() / places.min() > _WIDE:
         ax.set_xscale("log")
     _numbers(ax.xaxis, x.unit, x.factor)
-    if len(set(places)) <= 8 and ax.get_xscale() == "log":
+    if len(set(places)) <= (8 if ax.get_xscale() == "log" else 5):
         ax.set_xticks(sorted(set(places)))
+    elif ax.get_xscale() != "log":
+        ax.xaxis.set_major_locator(MaxNLocator(5))  # labels carry a unit: more of them would touch
 
 
 def _dress(ax: Any, panel: Panel, heights: NDArray[Any]) -> None:

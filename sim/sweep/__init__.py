@@ -9,7 +9,7 @@ cell, ``executors.py`` chooses who does, ``folder.py`` keeps what is finished, `
 from sim.sweep.axes import Axis, parse_axes, parse_axis
 from sim.sweep.cells import Cell, Point
 from sim.sweep.executors import Executor, open_executor
-from sim.sweep.experiment import Experiment
+from sim.sweep.experiment import Experiment, read_experiment
 from sim.sweep.folder import Failure, check_folder
 from sim.sweep.index import refresh_index, write_index
 from sim.sweep.run import NoPlaceError, Outcome, run_cells, run_sweep
@@ -30,6 +30,7 @@ __all__ = [
     "parse_axes",
     "parse_axis",
     "parse_sample",
+    "read_experiment",
     "refresh_index",
     "run_cells",
     "run_sweep",

@@ -11,7 +11,7 @@ from models.errors import InputError, Problem
 from sim.scenario.fabric import prepare
 from sim.scenario.load import Loaded, Text, load
 from sim.scenario.overrides import split
-from sim.sweep.axes import Axis, Value
+from sim.sweep.axes import Axis, Value, parse_axes, parse_axis
 from sim.sweep.cells import Cell, Point, Source, absolute, digest_of, digest_of_unloadable, with_seed
 from sim.sweep.sample import Sample, draw
 
@@ -157,6 +157,39 @@ class Experiment:
         else:
             name = digest_of(with_seed(loaded, seed))
         return Cell(name, self.name, point, seed, self._source)
+
+
+def read_experiment(
+    scenario: str | Path | Text,
+    vary: Sequence[str] = (),
+    sets: Sequence[str] = (),
+    seed: int | str | None = None,
+    plugins: Sequence[str] = (),
+    sample: Sample | None = None,
+) -> Experiment:
+    """An experiment from the texts of its axes. InputError with what is wrong with these and with the scenario."""
+    try:
+        axes = parse_axes(vary, sample is not None)
+    except InputError as error:
+        problems = list(error.problems)
+        try:
+            Experiment(scenario, _sound(vary), sets, seed, plugins)
+        except InputError as more:
+            problems += more.problems
+        raise InputError(problems) from None
+    return Experiment(scenario, axes, sets, seed, plugins, sample)
+
+
+def _sound(vary: Sequence[str]) -> list[Axis]:
+    """The axes that can be read, each key once."""
+    axes: dict[str, Axis] = {}
+    for text in vary:
+        try:
+            axis = parse_axis(text)
+        except InputError:
+            continue
+        axes.setdefault(axis.key, axis)
+    return list(axes.values())
 
 
 def _takes_whole(loaded: Loaded, key: str) -> bool:

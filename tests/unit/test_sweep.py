@@ -109,8 +109,9 @@ def test_all_problems_come_at_once_and_nothing_is_written(
         return capsys.readouterr().err
 
     err = wrong("--vary", "a=9:2:3", "--vary", "b=1,1", "--vary", "b=2")
-    assert len(err.splitlines()) == 3
+    assert len(err.splitlines()) == 4
     assert "--vary:b: is given twice" in err
+    assert "--vary:b: unknown key 'b'" in err
     assert "--vary:workload.0.sise: unknown key 'sise'; did you mean 'size'?" in wrong(
         "--vary", "workload.0.sise=1KB,2KB"
     )
