@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from commands import DONE, FAILED, add_scenario
+from commands import DONE, FAILED, add_cells, add_scenario, idle_workers, tell_failures
 
 if TYPE_CHECKING:
     from analysis.compare import Findings, Rule, Runs, Study
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from sim.sweep import Executor, Experiment, Failure, Point
 
 HELP = "decide between variants, or values of a key, on as many seeds as it takes"
-_LISTED = 5
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,13 +43,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--interval", choices=("t", "bootstrap"), default="t", help="kind of interval (default: t)")
     parser.add_argument("--seeds", metavar="N", help="exactly N seeds, whatever the precision")
     parser.add_argument("--most", metavar="N", help="seeds at most (default: 200)")
-    parser.add_argument("--workers", metavar="N", help="processes of this machine (default: its cores)")
-    parser.add_argument("--cluster", metavar="ADDRESS|local", help="a dask scheduler instead, such as tcp://node1:8786")
     parser.add_argument(
         "--inert", action="store_true", help="instead: change every key alone, list those without effect"
     )
-    parser.add_argument("--out", metavar="DIR", help="results folder (default: results/<name>-compare)")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
+    add_cells(parser, "results/<name>-compare")
 
 
 def call(options: argparse.Namespace) -> int:
@@ -140,17 +136,14 @@ def _numbers(options: argparse.Namespace) -> tuple[Rule, int]:
     standard = Rule()
     precision, confidence = share("precision", standard.precision), share("confidence", standard.confidence)
     exactly, most = whole("seeds", 1, None), whole("most", 2, standard.most)
-    workers = whole("workers", 1, None)
     for name in ("precision", "most"):
         if options.seeds is not None and getattr(options, name) is not None:
             problems.append(Problem(f"--{name}", 0, 0, "has no effect beside --seeds, which fixes their number"))
-    if workers and options.cluster not in (None, "local"):
-        message = "has no effect with the address of a cluster, which has its own workers"
-        problems.append(Problem("--workers", 0, 0, message))
+    problems += idle_workers(options)
     if problems:
         raise InputError(problems)
     rule = Rule(precision, confidence, most=most or standard.most, exactly=exactly, method=options.interval)
-    return rule, workers or os.cpu_count() or 1
+    return rule, options.workers or os.cpu_count() or 1
 
 
 class _Plan(NamedTuple):
@@ -304,10 +297,6 @@ def _index(experiment: Experiment, plan: _Plan, found: Findings, out: Path) -> N
 
 
 def _failed(failures: Sequence[Failure], out: Path) -> int:
-    for failure in failures[:_LISTED]:
-        where = f" (traceback in {out / 'cells' / failure.digest})" if failure.traceback else ""
-        print(f"failed cell {failure.digest}: {failure.stage}: {failure.reason}{where}", file=sys.stderr)
-    if len(failures) > _LISTED:
-        print(f"and {len(failures) - _LISTED} more failed cells", file=sys.stderr)
+    tell_failures(failures, out)
     print("nothing is decided; finished cells are kept, and the same command goes on from there", file=sys.stderr)
     return FAILED

@@ -9,13 +9,12 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands import DONE, add_scenario
+from commands import DONE, add_cells, add_scenario, idle_workers, positive, tell_failures
 
 if TYPE_CHECKING:
     from sim.sweep import Outcome
 
 HELP = "run a scenario at many values and seeds, on one machine or a cluster"
-_LISTED = 5
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,27 +27,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="values of a key: a,b,c or lo:hi:n or lo:hi:n:log (repeatable: all combinations)",
     )
     parser.add_argument("--sample", metavar="METHOD:N", help="draw N points from ranges lo:hi: lhs:N or sobol:N")
-    parser.add_argument("--seeds", type=_positive, default=1, metavar="N", help="repeat on N seeds (default: 1)")
-    parser.add_argument("--workers", type=_positive, metavar="N", help="processes of this machine (default: its cores)")
-    parser.add_argument("--cluster", metavar="ADDRESS|local", help="a dask scheduler instead, such as tcp://node1:8786")
-    parser.add_argument("--out", metavar="DIR", help="folder of the sweep (default: results/<name>-sweep)")
+    parser.add_argument("--seeds", type=positive, default=1, metavar="N", help="repeat on N seeds (default: 1)")
     parser.add_argument("--dry-run", action="store_true", help="say what would run; write nothing")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is no whole number above 0")
-    return int(text)
+    add_cells(parser, "results/<name>-sweep")
 
 
 def call(options: argparse.Namespace) -> int:
-    from models.errors import InputError, Problem
+    from models.errors import InputError
     from sim.sweep import check_folder, parse_sample, read_experiment, run_sweep
 
-    if options.workers and options.cluster not in (None, "local"):
-        message = "has no effect with the address of a cluster, which has its own workers"
-        raise InputError([Problem("--workers", 0, 0, message)])
+    if problems := idle_workers(options):
+        raise InputError(problems)
     sample = parse_sample(options.sample) if options.sample else None
     experiment = read_experiment(options.scenario, options.vary, options.sets, options.seed, options.plugin, sample)
     seeds = list(range(experiment.seed, experiment.seed + options.seeds))
@@ -75,11 +64,7 @@ def _report(outcome: Outcome, out: Path) -> None:
         counts += [f"{missing} not run"] if missing else []
         print(f"{len(outcome.results)} cells: {', '.join(counts)}")
         print(f"index: {out / 'index.parquet'}; pictures: python run_sim.py plot {out}")
-    for failure in outcome.failures[:_LISTED]:
-        where = f" (traceback in {out / 'cells' / failure.digest})" if failure.traceback else ""
-        print(f"failed cell {failure.digest}: {failure.stage}: {failure.reason}{where}", file=sys.stderr)
-    if len(outcome.failures) > _LISTED:
-        print(f"and {len(outcome.failures) - _LISTED} more failed cells", file=sys.stderr)
+    tell_failures(outcome.failures, out)
     if outcome.no_place:
         print(f"the sweep ended: {outcome.no_place}", file=sys.stderr)
     if outcome.interrupted:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,6 +65,19 @@ def cells(line: str) -> list[tuple[str, int]]:
     return found
 
 
+def lines_of(text: str, problems: Problems) -> Iterator[tuple[int, list[tuple[str, int]]]]:
+    """(line, cells) of every line but blank ones and those that start with ``#``; an open quote is a problem."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        try:
+            found = cells(line)
+        except ValueError as error:
+            problems.add(number, str(error), line.index('"') + 1)
+            continue
+        yield number, found
+
+
 def read_table(path: Path, required: Sequence[str], optional: Sequence[str], problems: Problems) -> list[Row]:
     """The rows under a header that names all ``required`` columns, and of ``optional`` any, in any order.
 
@@ -75,14 +88,7 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str], pro
         return []
     header: list[str] | None = None
     rows: list[Row] = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        try:
-            found = cells(line)
-        except ValueError as error:
-            problems.add(number, str(error), line.index('"') + 1)
-            continue
+    for number, found in lines_of(text, problems):
         if header is None:
             header = _header(found, number, required, optional, problems)
             if header is None:

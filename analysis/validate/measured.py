@@ -17,7 +17,7 @@ from analysis.calibrate import nccl_log
 from analysis.validate.bands import Band, check_band, parse_band
 from analysis.validate.kinds import COLLECTIVES, HELD_OUT, Field, Kind
 from analysis.validate.mapping import Mapping, Source, read_mapping, says
-from models.csv_table import cells, read_text
+from models.csv_table import lines_of, read_text
 from models.errors import InputError, Problem, Problems, nearest
 
 # nccl-tests' names of operations that have another name here
@@ -131,14 +131,7 @@ class _Table:
         header: list[tuple[str, int]] | None = None
         rows: list[dict[str, Any]] = []
         before = 0
-        for number, line in enumerate(text.splitlines(), start=1):
-            if not line.strip() or line.lstrip().startswith("#"):
-                continue
-            try:
-                found = cells(line)
-            except ValueError as error:
-                self.problems.add(number, str(error), line.index('"') + 1)
-                continue
+        for number, found in lines_of(text, self.problems):
             if header is None:
                 header = found
                 self._columns(header, number)
