@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.admitted import ADMITTED
 from models.columns import Column, Table, count, key, text
 from models.errors import nearest
 from models.explained import EXPLAINED
@@ -206,6 +207,7 @@ TABLES: dict[str, Table] = {
     for table in (
         *(_FLOWS, _LINKS, _COLLECTIVES, _MOE_STEPS, _GPUS, _SERIES, _REORDERING, _COUNTERS),
         *EXPLAINED,
+        *ADMITTED,
     )
 }
 

@@ -23,8 +23,8 @@ from types import ModuleType
 from models.errors import InputError, Problem, nearest
 from sim.dispatch.api import PolicyParams
 
-LEVELS = ("collective", "path", "packet", "expert")
-LATER_LEVELS = ("request", "admission")
+LEVELS = ("collective", "path", "packet", "expert", "admission")
+LATER_LEVELS = ("request",)
 NAME = re.compile(r"[a-z0-9_-]+\Z")
 _GROUP = "spillway.policies"
 _FOLDER = Path(__file__).parent
@@ -32,6 +32,7 @@ _NEEDS = {
     "collective": ("Policy",),
     "path": ("Policy",),
     "expert": ("Policy",),
+    "admission": ("Policy",),
     "packet": ("pick", "state", "uses_queues"),
 }
 
