@@ -22,9 +22,17 @@ _DEMANDS = Table(
         count("earned", "Its priority where it was admitted and neither preempted nor lost, else 0."),
         count("moves", "How often it was moved to another path."),
         Column(
-            "carried", "float", "", "Share of its bandwidth x time that arrived; null where it sends nothing.", null=True
+            "carried",
+            "float",
+            "",
+            "Share of its bandwidth x time that arrived; null where it sends nothing.",
+            null=True,
         ),
-        text("path", "Nodes joined by `>`, the last path it had; a protected one's two paths joined by a space.", null=True),
+        text(
+            "path",
+            "Nodes joined by `>`, the last path it had; a protected one's two paths joined by a space.",
+            null=True,
+        ),
         text(
             "status",
             "`active` at the end of the run; `ended` after its time; `rejected`; `preempted` by a more important one; "
@@ -47,7 +55,9 @@ _CLASSES = Table(
         count("gave_up", "Demands that left before the answer."),
         count("preempted", "Admitted demands that had to make room."),
         count("lost", "Admitted demands that a failure ended."),
-        Column("blocking", "float", "", "1 less admitted over offered, those that wait at the end left out.", null=True),
+        Column(
+            "blocking", "float", "", "1 less admitted over offered, those that wait at the end left out.", null=True
+        ),
         Column("not_served", "float", "", "The same with preempted and lost ones counted as not served.", null=True),
         Column("wait_mean_ms", "float", "ms", "Mean time until the answer.", null=True),
     ),

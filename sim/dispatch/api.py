@@ -6,24 +6,30 @@ name, or ``NAME``. It holds ``class Params(PolicyParams)`` and what its level as
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from sim.scenario.quantities import Rate, Size, Time
+from sim.scenario.quantities import Rate, Size, Time, TimeOrMeasured
+from solvers.admission.plan import Plan
+from solvers.admission.problem import Limits, Problem
 from solvers.expert_plan import ExpertPlan, deal_evenly, deal_nearest, deal_ranges, expert_counts, native_plan
 
 __all__ = [
+    "ControllerParams",
     "Exchange",
     "ExpertPlan",
     "Field",
     "Flow",
     "Layout",
+    "Limits",
     "Message",
     "Piece",
+    "Plan",
     "PolicyParams",
+    "Problem",
     "Rate",
     "Size",
     "Time",
@@ -40,6 +46,25 @@ class PolicyParams(BaseModel):
     """Parameters of a policy: unknown keys are errors, values can't change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ControllerParams(PolicyParams):
+    """``time`` and ``time_per_demand`` model how long the controller thinks; with ``measured`` it is charged what the
+    solver took on this machine, and two runs differ.
+
+    The time per demand counts new and present ones. A decision begins when a demand waits and the controller is free,
+    but not before ``epoch`` after the last one began; all that wait then are decided together.
+    """
+
+    epoch: Time = Field(0, description="least time between the begins of two decisions; 0: each demand at once")
+    paths: int = Field(8, ge=1, le=1000, description="candidate paths of a pair: the k shortest")
+    by: Literal["hops", "delay", "inverse_capacity"] = Field("hops", description="what is short")
+    protection: Literal["none", "link", "node"] = Field("none", description="a second path that is disjoint")
+    strict: bool = Field(False, description="priorities class by class, instead of as weights")
+    preempt: bool = Field(False, description="an admitted demand makes room for one of higher priority; implies strict")
+    moves: int = Field(0, ge=-1, description="admitted demands that a decision may move to other paths; -1: all")
+    time: TimeOrMeasured = Field(0, description="time of a decision, or `measured`")
+    time_per_demand: Time = Field(0, description="time of a decision for each demand in it")
 
 
 class Flow(NamedTuple):

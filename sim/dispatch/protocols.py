@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.topology import Topology
-from sim.dispatch.api import Exchange, Flow, Layout, Message, Piece, PolicyParams
-from sim.dispatch.views import Batch, ExpertView, PathView
+from sim.dispatch.api import ControllerParams, Exchange, Flow, Layout, Message, Piece, Plan, PolicyParams, Problem
+from sim.dispatch.views import AdmissionView, Batch, ExpertView, PathView
 from solvers.expert_plan import ExpertPlan, Traffic
 
 
@@ -112,4 +112,32 @@ class ExpertPolicy(Protocol):
 
     def planner_us(self, batch: Batch) -> float:
         """Microseconds for which every rank waits for the plan of this batch."""
+        ...
+
+
+class AdmissionPolicy(Protocol):
+    """``Policy(params, view)`` of a file in ``admission/``: which demands are admitted, on which of their ways.
+
+    Its ``Params`` derive from ``ControllerParams``. A problem holds the new demands of a decision and those that are
+    admitted already (``current``). The controller proves every plan before it takes effect; one that breaks a rule ends
+    the run.
+    """
+
+    def __init__(self, params: ControllerParams, view: AdmissionView) -> None: ...
+
+    def decide(self, problem: Problem, rng: np.random.Generator) -> Plan: ...
+
+
+class PlansInParallel(Protocol):
+    """An admission policy of several agents, each of which plans alone and commits to the shared state.
+
+    An agent plans on the state as it was when it began, for as long as its decision takes; what no longer fits
+    when it commits is a conflict: the demand is planned again, at most ``retries`` times, and then rejected.
+    """
+
+    agents: int
+    retries: int
+
+    def agent_of(self, demand: int, src: int, dst: int, priority: int) -> int:
+        """The agent that decides about a demand: its number in order of arrival, its nodes and its priority."""
         ...

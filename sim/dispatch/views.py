@@ -68,6 +68,28 @@ class PathView:
                     load[link] -= size
 
 
+class AdmissionView:
+    """The view of an admission policy: the network as the controller knows it when a decision begins.
+
+    ``up`` [links] is what it has heard of, ``free`` [links] the bit/s that are not reserved (0 on links that are down);
+    both are ``age`` ps old. What the policy decides about comes as a ``Problem`` with each decision.
+    """
+
+    __slots__ = ("_now", "age", "free", "topology", "up")
+
+    def __init__(self, topology: Topology, now: Callable[[], int]) -> None:
+        self.topology = topology
+        self.up: NDArray[np.bool_] = np.ones(topology.links, dtype=np.bool_)
+        self.free: NDArray[np.int64] = topology.link_rate.copy()
+        self.age = 0
+        self._now = now
+
+    @property
+    def now(self) -> int:
+        """ps"""
+        return self._now()
+
+
 @dataclass(frozen=True)
 class ExpertView:
     """The view of an expert policy: the group of ranks that share the experts of a layer. Nothing of it changes.

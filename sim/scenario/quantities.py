@@ -50,7 +50,7 @@ def _pieces(quantity: Quantity) -> tuple[Any, ...]:
 _TIME, _SIZE, _RATE = Quantity("time"), Quantity("size"), Quantity("rate")
 _FREQUENCY = Quantity("frequency")
 _SIZE_AUTO, _SIZE_UNLIMITED = Quantity("size", "auto"), Quantity("size", "unlimited")
-_TIME_AUTO = Quantity("time", "auto")
+_TIME_AUTO, _TIME_MEASURED = Quantity("time", "auto"), Quantity("time", "measured")
 
 Time = Annotated[int, *_pieces(_TIME)]
 Size = Annotated[int, *_pieces(_SIZE)]
@@ -59,6 +59,7 @@ Frequency = Annotated[Fraction, *_pieces(_FREQUENCY)]
 SizeOrAuto = Annotated[int | Literal["auto"], *_pieces(_SIZE_AUTO)]
 SizeOrUnlimited = Annotated[int | Literal["unlimited"], *_pieces(_SIZE_UNLIMITED)]
 TimeOrAuto = Annotated[int | Literal["auto"], *_pieces(_TIME_AUTO)]
+TimeOrMeasured = Annotated[int | Literal["measured"], *_pieces(_TIME_MEASURED)]
 
 
 def dimension_of(annotation: Any, metadata: Any = ()) -> Quantity | None:
