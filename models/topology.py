@@ -48,6 +48,7 @@ class Topology:
     rail: NDArray[np.int64]  # [hosts] the index of its NIC, or of its set of NICs, in the domain
     nics: NDArray[np.int32]  # [hosts, NICs of each] nodes; no columns where hosts hang on the fabric themselves
     tier_name: dict[int, str] = field(default_factory=dict)  # 0: "host", 1: "leaf", ...
+    place: dict[str, tuple[float, float]] = field(default_factory=dict)  # node -> (x or longitude, y or latitude)
 
     @property
     def nodes(self) -> int:
@@ -190,10 +191,14 @@ class TopologyBuilder:
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._nodes: dict[str, tuple[bool, int]] = {}
+        self._place: dict[str, tuple[float, float]] = {}
         self._cables: list[tuple[str, str, int, int, int, int, str | None]] = []
 
-    def add_node(self, name: str, *, host: bool, tier: int) -> None:
+    def add_node(self, name: str, *, host: bool, tier: int, place: tuple[float, float] | None = None) -> None:
+        """``place``: where a map shows it, (longitude, latitude) or (x, y)."""
         self._nodes[name] = (host, tier)
+        if place is not None:
+            self._place[name] = place
 
     def has_node(self, name: str) -> bool:
         return name in self._nodes
@@ -243,4 +248,5 @@ class TopologyBuilder:
             rail=attachment.rail,
             nics=attachment.nics,
             tier_name=tier_name or {},
+            place=self._place,
         )

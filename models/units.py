@@ -109,7 +109,8 @@ def show(value: int, dimension: str) -> str:
     for unit, factor in steps:
         # three decimals read well and stay exact
         if value >= factor and value * 1000 % factor == 0:
-            return f"{value / factor:.3f}".rstrip("0").rstrip(".") + unit
+            thousandths = value * 1000 // factor
+            return f"{thousandths // 1000}.{thousandths % 1000:03d}".rstrip("0").rstrip(".") + unit
     return f"{value}{steps[-1][0]}"
 
 

@@ -9,8 +9,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from sim.dispatch.registry import LEVELS, Registry
-from sim.scenario import clusters, schema, topologies, workloads
+from sim.dispatch.api import PolicyParams
+from sim.dispatch.registry import LEVELS, PARAMS, Registry
+from sim.scenario import arriving, clusters, demands, gates, schema, topologies, workloads
 from sim.scenario.fields import Kinds, Section, Words
 from sim.scenario.quantities import dimension_of
 from sim.scenario.show import source_of
@@ -32,6 +33,7 @@ names; setting anything else replaces the whole value, so a policy goes with its
 variant sets would do nothing and is an error.
 """
 _OWN = "its own defaults"
+_COLUMNS = ("| key | takes | default | source | meaning |", "|---|---|---|---|---|")
 _VARIANTS = """
 ## variants
 
@@ -73,9 +75,20 @@ def reference() -> str:
     lines += ["## workload", "", "A list; the workloads share the fabric.", ""]
     for name, model in workloads.WORKLOADS.items():
         lines += _section(f"workload {name}", model, "###")
-    for kinds in (workloads.ARRIVALS, workloads.DISTRIBUTIONS, workloads.PAIRS):
+    lines += _section("admission of flows and collective", gates.Gate, "###")
+    shown: set[type[Section]] = set()
+    for kinds in (
+        workloads.ARRIVALS,
+        workloads.DISTRIBUTIONS,
+        arriving.PAIRS,
+        demands.ARRIVALS,
+        demands.BANDWIDTHS,
+        demands.HOLDS,
+    ):
         for name, model in kinds.models.items():
-            lines += _section(f"{kinds.what} {name}", model, "####")
+            if model not in shown:
+                lines += _section(f"{kinds.what} {name}", model, "####")
+            shown.add(model)
     lines += [_POLICIES]
     lines += list(_policies())
     return "\n".join(lines).rstrip() + "\n"
@@ -94,7 +107,7 @@ def _table(model: type[BaseModel], otherwise: str) -> list[str]:
     ]
     if not rows:
         return ["No keys of its own.", ""]
-    return ["| key | takes | default | source | meaning |", "|---|---|---|---|---|", *rows, ""]
+    return [*_COLUMNS, *rows, ""]
 
 
 def _row(name: str, field: FieldInfo, otherwise: str) -> str:
@@ -118,14 +131,16 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, bool):
         return "`true`" if value else "`false`"
     if isinstance(value, tuple):
-        return f"`{list(value)}`"
+        shown = [quantity.show(entry) if quantity else entry for entry in value]
+        return f"`[{', '.join(map(str, shown))}]`"
     return f"`{quantity.show(value) if quantity else value}`"
 
 
 def _takes(field: FieldInfo) -> str:
     quantity = dimension_of(field.annotation, field.metadata)
     if any(get_origin(part) is dict for part in _parts(field.annotation)):
-        return "mapping of names"
+        lists = any(get_origin(part) is tuple for part in _parts(field.annotation))
+        return "list, or mapping of names" if lists else "mapping of names"
     many = any(get_origin(part) is tuple for part in _parts(field.annotation))
     words = next((mark for mark in [*field.metadata, *_parts(field.annotation)] if isinstance(mark, Words)), None)
     if words is not None:
@@ -169,12 +184,22 @@ def _policies() -> Iterator[str]:
     for level in LEVELS:
         yield f"### {level}"
         yield ""
+        base = PARAMS.get(level, PolicyParams)
+        if base.model_fields:
+            yield f"Keys of every {level} policy:"
+            yield ""
+            yield from _table(base, f"{level} policies")
         for name in registry.names(level):
             yield f"**{name}**: {registry.describe(level, name)}"
             yield ""
             params = registry.load(level, name).Params
-            if params.model_fields:
-                yield from _table(params, f"policy {name}")
+            own = [
+                _row(key, field, f"policy {name}")
+                for key, field in params.model_fields.items()
+                if key not in base.model_fields or field.default != base.model_fields[key].default
+            ]
+            if own:
+                yield from [*_COLUMNS, *own, ""]
 
 
 if __name__ == "__main__":

@@ -215,6 +215,40 @@ class GraphML(Fabric):
     hosts_per_node: int = _count(1, "hosts of a node", CONVENTION)
 
 
+class SNDlib(Fabric):
+    """A network file of SNDlib, native or XML; every node is a switch with hosts."""
+
+    kind: Literal["sndlib"] = "sndlib"
+    file: str = key(says="SNDlib network file beside the scenario")
+    unit: Rate = key(10**6, "rate that a capacity of 1 means", "most of SNDlib's networks count Mbit/s", gt=0)
+    modules: int = _count(1, "modules of the first kind where nothing is preinstalled", CONVENTION)
+    delay: Time = key(10**9, "delay of a cable whose ends have no coordinates in degrees")
+    host_link: Link = key(Link(), "host to its node")
+    hosts_per_node: int = _count(1, "hosts of a node", CONVENTION)
+
+
+class SemiRandom(Fabric):
+    """A connected random network in which near nodes are joined more often; every node is a switch with hosts.
+
+    Nodes lie at random in a square; a random spanning tree and further cables until the mean degree is reached, both
+    with Waxman's probability. Our reconstruction of the setting of Lopez et al. 2020, which published none.
+    """
+
+    kind: Literal["semi_random"] = "semi_random"
+    nodes: int = key(20, "switches", "up to 50 in Lopez et al. 2020", ge=2)
+    degree: float = key(3, "mean cables of a node", "about that of the Topology Zoo's backbones", gt=0)
+    seed: int = key(1, "number of the network; the scenario's seed does not change it", ge=0)
+    rates: list_of(Rate, "rates", least=1) = key((10**9, 10**10, 4 * 10**10, 10**11), "rates of cables, equally likely")
+    delay: Time = key(5 * 10**9, "delay along a side of the square", "1000 km of fibre")
+    locality: float = key(0.2, "scale of the distances that are bridged, of the longest one", "Waxman 1988", gt=0)
+    host_link: Link = key(Link(), "host to its node")
+    hosts_per_node: int = _count(1, "hosts of a node", CONVENTION)
+
+    def hosts_and_cables(self) -> tuple[int, int]:
+        hosts = self.nodes * self.hosts_per_node
+        return hosts, hosts + round(self.nodes * self.degree / 2)
+
+
 class Htsim(Fabric):
     """A ``.topo`` file of csg-htsim or uet-htsim (fat-trees)."""
 
@@ -230,5 +264,7 @@ FABRICS: dict[str, type[Fabric]] = {
     "star": Star,
     "edges": Edges,
     "graphml": GraphML,
+    "sndlib": SNDlib,
+    "semi_random": SemiRandom,
     "htsim": Htsim,
 }

@@ -241,6 +241,23 @@ def test_keys_of_topologies_are_their_builders_keywords(kind: str) -> None:
     assert keys == keywords
 
 
+def test_wide_area_kinds_through_the_door(tmp_path: Path) -> None:
+    text = "name: x\nfabric:\n  topology: {TOPOLOGY}\nworkload:\n  - {kind: matrix, pattern: permutation, size: 1MB}\n"
+    kind = "{kind: semi_random, nodes: 9, degree: 2.5, rates: [1Gbps, 2Gbps], delay: 1ms, hosts_per_node: 2}"
+    topology = make_topology(one(write(tmp_path, text.replace("{TOPOLOGY}", kind))))
+    assert (topology.kind, topology.hosts, topology.links // 2) == ("semi_random", 18, 18 + 11)
+    assert set(topology.link_rate[36:].tolist()) == {10**9, 2 * 10**9}
+    write(tmp_path, "?SNDlib native format; type: network; version: 1.0\nNODES ( A B )\n"
+          "LINKS ( L ( A B ) 0 0 0 0 ( 2.5 1 ) )\n", "net.txt")  # fmt: skip
+    kind = "{kind: sndlib, file: net.txt, unit: 1Gbps, modules: 2, delay: 3ns, host_link: {rate: 7Gbps, delay: 5ns}}"
+    loaded = one(write(tmp_path, text.replace("{TOPOLOGY}", kind)))
+    topology = make_topology(loaded)
+    assert topology.cable_name == ["host0-A", "host1-B", "A-B"]
+    assert topology.link_rate[::2].tolist() == [7 * 10**9, 7 * 10**9, 5 * 10**9]
+    assert topology.link_delay[::2].tolist() == [5000, 5000, 3000]
+    assert [path.name for path in loaded.inputs] == ["x.yaml", "net.txt"]
+
+
 def test_inputs_list_every_file(tmp_path: Path) -> None:
     write(tmp_path, "start,src,dst,size\n0s,host0,host1,1MB\n", "f.csv")
     write(tmp_path, OWN, "own.py")

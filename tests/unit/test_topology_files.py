@@ -121,6 +121,14 @@ def test_graphml(write: Callable[[str], Path]) -> None:
     assert set(topology.link_delay[18:]) == {7}
 
 
+def test_graphml_defaults_of_keys(write: Callable[[str], Path]) -> None:
+    key = 'for="edge" id="d4" '
+    assert key in GRAPH
+    text = GRAPH.replace(f"{key}/>", f"{key}><default>5e9</default></key>")
+    topology = graphml.build(write(text), LINK, rate=10**9)
+    assert topology.link_rate[8:].tolist() == [2488 * 10**6] * 2 + [5 * 10**9] * 6
+
+
 def test_directed_graphml_pairs_its_directions(write: Callable[[str], Path]) -> None:
     text = GRAPH.replace("undirected", "directed").replace('source="2" target="3"', 'source="2" target="0"')
     topology = graphml.build(write(text), LINK)
@@ -133,8 +141,10 @@ def test_directed_graphml_pairs_its_directions(write: Callable[[str], Path]) -> 
         ("</graph>", "</grap>", (16, 5), "broken XML: mismatched tag"),
         ('target="3"', 'target="4"', (14, 5), "target: no node '4'"),
         ('id="3"', 'id="2"', (11, 5), "used twice"),
-        (">90<", ">east<", (9, 5), "Longitude: 'east' is not a number"),
-        ("2488000000.0", "-1", (12, 5), "not a possible rate"),
+        (">90<", ">900<", (9, 68), "Longitude: 900 degrees is not on earth"),
+        (">90<", ">east<", (9, 68), "Longitude: 'east' is not a number"),
+        ("2488000000.0", "-1", (12, 33), "not a possible rate"),
+        ("2488000000.0", "0", (12, 33), "not a possible rate"),
     ],
 )
 def test_broken_graphml(write: Callable[[str], Path], old: str, new: str, place: tuple[int, int], words: str) -> None:
