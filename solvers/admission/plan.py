@@ -9,7 +9,15 @@ import numpy as np
 
 from solvers.admission.problem import Ints, Problem
 
-Status = Literal["optimal", "feasible", "time_limit", "infeasible"]
+Status = Literal["optimal", "feasible", "time_limit", "infeasible", "not_found"]
+
+
+class PlanError(RuntimeError):
+    """A plan breaks a rule of its problem: a fault of the solver, never of the input."""
+
+
+class NoPlanError(RuntimeError):
+    """A heuristic found no room for a demand that is required; that there is none is not proven by it."""
 
 
 class Step(NamedTuple):
@@ -33,11 +41,15 @@ class Plan:
     """``way`` [demands] is the number of the chosen way in ``problem``, -1 rejected.
 
     Statuses: ``optimal`` proven by the bound (of a strict plan: every level is); ``feasible`` a plan without that
-    proof; ``time_limit`` the same, where a limit of seconds or nodes stopped an exact solver; ``infeasible`` proven
-    that the required demands do not fit together (then ``way`` is all -1). ``bound``: no plan of this problem is worth
-    more; for ``infeasible`` it is 0. ``problem`` differs from the one that was asked only where the solver made its own
-    ways (the arc form). ``seconds`` is the wall-clock time of the whole call, ``notes`` what a reader must know, such
-    as that another solver took over.
+    proof; ``time_limit`` the same, where a limit of seconds or nodes, or Ctrl-C, stopped an exact solver. Two say that
+    there is no plan, and ``way`` is all -1: ``infeasible`` where it is proven that the required demands do not fit
+    together (only exact solvers and the LP can), ``not_found`` where the method found no room for them all and proves
+    nothing.
+
+    ``bound``: no plan of this problem is worth more; 0 for ``infeasible``. Of an optimal strict plan it is the
+    objective, of other strict plans that of the sum of the weights. ``problem`` differs from the one that was asked
+    only where the solver made its own ways (the arc form). ``seconds`` is the wall-clock time of the whole call,
+    ``notes`` what a reader must know, such as that another solver took over.
     """
 
     status: Status
@@ -50,6 +62,12 @@ class Plan:
     nodes: int = 0
     notes: tuple[str, ...] = ()
     steps: tuple[Step, ...] = field(default=(), repr=False)
+    interrupted: bool = False  # by Ctrl-C: the best plan until then
+
+    @property
+    def found(self) -> bool:
+        """Whether there is a plan. It may admit nobody."""
+        return self.status not in ("infeasible", "not_found")
 
     @property
     def admitted(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

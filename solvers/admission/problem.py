@@ -22,7 +22,10 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Graph:
-    """The network that the candidate ways come from, for what needs more than them (the arc form, checks)."""
+    """The network that the candidate ways come from, for what needs more than them (the arc form, checks).
+
+    Links 2c and 2c + 1 are the two directions of cable c.
+    """
 
     nodes: int
     link_src: NDArray[np.int32]  # [links]
@@ -32,14 +35,26 @@ class Graph:
     link_name: tuple[str, ...]
     transit: NDArray[np.bool_]  # [nodes] whether a path may lead through the node
 
+    @cached_property
+    def hops(self) -> list[tuple[int, int, int]]:
+        """[links] source, destination and delay as plain integers, for what walks single paths."""
+        return list(zip(self.link_src.tolist(), self.link_dst.tolist(), self.link_delay.tolist(), strict=True))
+
+    @cached_property
+    def may_transit(self) -> list[bool]:
+        """[nodes] ``transit`` as plain values."""
+        flags: list[bool] = self.transit.tolist()
+        return flags
+
 
 @dataclass(frozen=True)
 class Problem:
     """Arrays by demand, by way and by link. Ways of demand d are ``first[d]`` to ``first[d + 1] - 1``, in their order.
 
-    A way is the links ``link[start[w]:start[w + 1]]`` from the demand's source to its destination. With protection it
-    is two paths one after the other, the second of which begins at ``backup[w]`` (an index into ``link``; ``start[w +
-    1]`` where there is none); both are reserved.
+    A way is the links ``link[start[w]:start[w + 1]]`` from the demand's source to its destination, none twice. With
+    protection it is two paths one after the other, the second of which begins at ``backup[w]`` (an index into ``link``;
+    ``start[w + 1]`` where there is none); both are reserved. Of the second path the links that the first has too are
+    left out, since they are reserved once: the only link of a host, at either end (``paths_of`` has them).
     """
 
     graph: Graph
@@ -93,8 +108,19 @@ class Problem:
         return [np.array(order[key], dtype=np.int64) for key in sorted(order)]
 
     def links_of(self, way: int) -> tuple[int, ...]:
-        """The links of a way; of a protected one both paths."""
+        """The links of a way, those that it reserves; of a protected one of both paths."""
         return tuple(self.link[self.start[way] : self.start[way + 1]].tolist())
+
+    def paths_of(self, way: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The links of a way's path and of its second path, each from source to destination; () where it has none."""
+        links = self.links_of(way)
+        cut = int(self.backup[way] - self.start[way])
+        path, rest = links[:cut], links[cut:]
+        if not rest:
+            return path, ()
+        head = path[:1] if self.graph.link_src[rest[0]] == self.graph.link_dst[path[0]] else ()
+        tail = path[-1:] if self.graph.link_dst[rest[-1]] == self.graph.link_src[path[-1]] else ()
+        return path, head + rest + tail
 
     def load(self, way: Ints) -> Ints:
         """[links] bit/s that a choice of ways [demands] (-1: rejected) puts on each link."""
