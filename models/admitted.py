@@ -84,7 +84,7 @@ _DECISIONS = Table(
         text(
             "status",
             "What the solver could prove.",
-            values=("optimal", "feasible", "time_limit", "infeasible"),
+            values=("optimal", "feasible", "time_limit", "infeasible", "not_found"),
         ),
         text("solver", "What made the plan."),
         Column("charged_ms", "float", "ms", "Time that the controller was busy with it."),

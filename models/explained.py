@@ -42,14 +42,17 @@ _FLOW_TIMES = Table(
             statistics=False,
         ),
         _ps("total_ps", "Flow completion time: from the start to the last ACK (no ACKs: to the last byte's arrival)."),
-        _ps("hold_ps", "From the start until the network had it: batch timer and jitter of the path policy."),
+        _ps(
+            "hold_ps",
+            "From the start until the network had it: the path policy's batch timer and jitter, or a gate.",
+        ),
         _ps("sending_ps", "Serialisation at the source of the flow's packets that went before."),
-        _ps("source_ps", "Waiting at the source: for other flows at the NIC, and for the window to open."),
+        _ps("source_ps", "Waiting at the source: for other flows at the NIC, for the window to open, for its pace."),
         _ps("recovery_ps", "Waiting for retransmission timers before the completing packet was sent."),
         _ps(
             "serialisation_ps",
             "Serialisation of the completing packet on every link of its way; in fluid: the bytes at the rate that "
-            "the flow would have alone.",
+            "the flow would have alone, its cap included.",
         ),
         _ps("propagation_ps", "Propagation over the links of its way."),
         _ps("queueing_ps", "Waiting in the queues of its way, hop by hop in `hops`."),

@@ -19,9 +19,10 @@ from models.units import PS_PER_SECOND, serialisation_ps
 Path = tuple[int, ...]
 
 
-def pipeline_ps(size: int, mtu: int, header: int, hops: Sequence[tuple[int, int]]) -> int:
+def pipeline_ps(size: int, mtu: int, header: int, hops: Sequence[tuple[int, int]], cap: int | None = None) -> int:
     """ps until the last of ``size`` payload bytes, in packets of ``mtu``, has come over ``hops`` of (rate, delay).
 
+    With a ``cap`` in bit/s a packet may be sent when the one before it would have left a link of that rate.
     Store and forward, first in, first out: a packet starts on a link when it has wholly arrived and the one before has
     left. All packets but the last are equal, so the last full one leaves link h at the sum of the packet times and
     delays up to h, plus (n - 1) times the longest packet time up to h.
@@ -30,9 +31,9 @@ def pipeline_ps(size: int, mtu: int, header: int, hops: Sequence[tuple[int, int]
     last = size - (count - 1) * mtu + header
     full = mtu + header
     through = 0  # when a lone full packet would have left this link
-    longest = 0
+    longest = 0 if cap is None else serialisation_ps(full, cap)
     free = 0  # when the last full packet has left this link
-    arrived = 0  # when the last packet has arrived before this link
+    arrived = (count - 1) * longest  # when the last packet has arrived before this link
     for rate, delay in hops:
         if count > 1:
             packet = serialisation_ps(full, rate)
@@ -80,10 +81,10 @@ class Unloaded:
             return 0
         return sum(serialisation_ps(self._ack, self._rate[link ^ 1]) + self._delay[link ^ 1] for link in path)
 
-    def over_paths(self, sizes: Sequence[int], paths: Sequence[Path]) -> list[int]:
-        """Pieces that each have one path."""
+    def over_paths(self, sizes: Sequence[int], paths: Sequence[Path], caps: Sequence[int | None]) -> list[int]:
+        """Pieces that each have one path, and bit/s that they may take of it at most (None: all)."""
         if self._efficiency is None:
-            return list(map(self._over_path, sizes, paths))
+            return list(map(self._over_path, sizes, paths, caps))
         count = np.fromiter(map(len, paths), dtype=np.int64, count=len(paths))
         link = np.fromiter(chain.from_iterable(paths), dtype=np.int64, count=int(count.sum()))
         begin = np.cumsum(count) - count
@@ -91,19 +92,20 @@ class Unloaded:
         rates = np.minimum.reduceat(self._topology.link_rate[link], begin).tolist()
         drains: dict[tuple[int, int], int] = {}
         unloaded = []
-        for size, rate, delay in zip(sizes, rates, delays, strict=True):
+        for size, link_rate, delay, cap in zip(sizes, rates, delays, caps, strict=True):
+            rate = link_rate if cap is None else min(link_rate, cap)
             drain = drains.get((size, rate))
             if drain is None:
                 drain = drains[size, rate] = self._drain(size, rate)
             unloaded.append(delay + drain)
         return unloaded
 
-    def _over_path(self, size: int, path: Path) -> int:
+    def _over_path(self, size: int, path: Path, cap: int | None) -> int:
         classes = self._class
-        key = (size, *[classes[link] for link in path])
+        key = (size, cap, *[classes[link] for link in path])
         known = self._known.get(key)
         if known is None:
-            known = pipeline_ps(size, self._mtu, self._header, self._profile(path)) + self._back(path)
+            known = pipeline_ps(size, self._mtu, self._header, self._profile(path), cap) + self._back(path)
             self._known[key] = known
         return known
 

@@ -33,16 +33,24 @@ _FLOWS = Table(
         text("src", "Name of the sending host."),
         text("dst", "Name of the receiving host."),
         count("bytes", "Payload to be moved, headers and the messages' measured overhead left out.", "B"),
-        Column("start_us", "float", "us", "When the flow was handed to the network."),
+        Column("start_us", "float", "us", "When the flow was asked for; one behind a gate is held from then on."),
         Column("delivered_us", "float", "us", "When the last new byte arrived; whoever waits goes on then.", null=True),
         Column(
             "end_us",
             "float",
             "us",
-            "When the sender had the last ACK, where the transport has ACKs; else the same as delivered_us.",
+            "When the sender had the last ACK, where the transport has ACKs; else the same as delivered_us. Of a "
+            "stopped flow: when nothing of it was under way any more.",
             null=True,
         ),
-        Column("fct_us", "float", "us", "Flow completion time: end_us less start_us.", null=True, steady=True),
+        Column(
+            "fct_us",
+            "float",
+            "us",
+            "Flow completion time: end_us less start_us, if it finished.",
+            null=True,
+            steady=True,
+        ),
         Column(
             "ideal_us",
             "float",
@@ -62,8 +70,9 @@ _FLOWS = Table(
         count("reordered", "Data packets that arrived after one that was sent later.", "packets"),
         text(
             "status",
-            "`finished`; `unfinished` when the run ended first; `rejected` with a reason among the counters.",
-            values=("finished", "unfinished", "rejected"),
+            "`finished`; `unfinished` when the run ended first; `rejected` with a reason among the counters; `stopped` "
+            "by whoever sent it, as when an admitted demand leaves before all of its bytes have.",
+            values=("finished", "unfinished", "rejected", "stopped"),
         ),
     ),
     "no flow started",
@@ -105,7 +114,13 @@ _COLLECTIVES = Table(
             "B",
         ),
         Column("start_us", "float", "us", "When the first rank joined."),
-        Column("time_us", "float", "us", "From the start until the last rank was done.", null=True),
+        Column(
+            "time_us",
+            "float",
+            "us",
+            "From the start until the last rank was done; null also where a gate refused it.",
+            null=True,
+        ),
         Column("algbw_gbytes", "float", "GB/s", "bytes over time_us.", null=True),
         Column(
             "busbw_gbytes",
@@ -224,7 +239,7 @@ MANIFEST: dict[str, str] = {
     "policies": "Per decision level the policy's kind and its parameters.",
     "loads": "The load of each workload with arrivals of a given load, as a fraction; an empty list without.",
     "fabric": "Kind of the topology, number of hosts, and the names of the switches of each tier; `host_names` by rank "
-    "where they are not host0, host1, ...",
+    "where they are not host0, host1, ...; `places`: (longitude, latitude) or (x, y) of nodes where they are known",
     "versions": "Of the program, of Python and of the libraries that numbers depend on.",
     "inputs": "SHA-256 digest of the scenario and of every file it read.",
     "interrupted": "True where the run was interrupted; the tables then hold what was known.",

@@ -1,7 +1,7 @@
 """The clock: a SimPy environment in integer picoseconds that carries a network engine between SimPy's events.
 
-Within one instant the engine's events come first (ends of serialisation, arrivals by link, timers by flow), then
-SimPy's by (priority, sequence), then what the engine had to tell, then the commands that all of these gave. Every
+Within one instant the engine's events come first (ends of serialisation, arrivals by link, timers by kind and flow),
+then SimPy's by (priority, sequence), then what the engine had to tell, then the commands that all of these gave. Every
 serialisation and delay lasts at least 1 ps, so a command can't add to the engine's events of the same instant.
 """
 

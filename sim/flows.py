@@ -1,9 +1,8 @@
-"""The keeper of a run's flows: asks for their paths, cuts them into streams, and notes what becomes of them."""
+"""The keeper of a run's flows: asks for their paths, cuts them into streams, moves and stops them."""
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,28 +14,13 @@ from models.topology import Topology
 from sim.clock import Clock
 from sim.dispatch.api import Flow, Piece
 from sim.dispatch.views import PathView
-from sim.network.protocol import DELIVERED, ENDED, INFINITY, Done, Network, Stream, Tell
-
-Callback = Callable[[], None]
-Path = tuple[int, ...]
-
-
-class _Open:
-    """A flow under way. Its pieces are the streams ``first``, ``first`` + 1, ..."""
-
-    __slots__ = ("ends_left", "first", "flow", "left", "lost", "on_delivered", "on_end", "pieces", "unacked", "weight")
-
-    def __init__(self, flow: Flow, on_delivered: Callback | None, on_end: Callback | None) -> None:
-        self.flow = flow
-        self.on_delivered, self.on_end = on_delivered, on_end
-        self.pieces: Sequence[Piece] = ()
-        self.left = self.unacked = self.ends_left = self.first = 0
-        self.lost = False
-        self.weight = 1.0
+from sim.flow_book import Callback, FlowBook, OpenFlow
+from sim.flow_paths import Path
+from sim.network.protocol import DELIVERED, ENDED, Done, Network, Stream, Tell
 
 
-class Flows:
-    """All flows of a run, in columns; row i is flow i."""
+class Flows(FlowBook):
+    """All flows of a run."""
 
     def __init__(
         self,
@@ -49,35 +33,13 @@ class Flows:
         unloaded: Unloaded,
         acks: bool,
     ) -> None:
+        super().__init__(clock, network, topology, view, unloaded)
         self._acks = acks
-        self._clock, self._network, self._topology = clock, network, topology
-        self._view, self._policy, self._rng, self._unloaded = view, policy, rng, unloaded
+        self._policy, self._rng = policy, rng
         self._asks = hasattr(policy, "on_timeout")
         self._batches: dict[int, list[Flow]] = {}  # flows that wait for their host's batch timer
-        self._open: dict[int, _Open] = {}
-        self._of_stream: dict[int, _Open] = {}
         self._next_stream = 0
-        self._ended: list[Done] = []  # ended, but not yet booked
-        names = topology.node_name
-        self._from = [names[node] for node in topology.link_src.tolist()]  # parts of paths' names, by link
-        self._to = [f">{names[node]}" for node in topology.link_dst.tolist()]
-        self.cause = -1  # the flow whose delivery is being heard; what is sent now was released by it
-        self.stream_flow = array("q")  # by stream: its flow
-        self.stream_start = array("q")  # and ps when the network got it
-        self.rejected: dict[str, int] = {}  # reason -> flows
-        self.flow: list[Flow] = []
-        self.job: list[str] = []  # what each was sent for
-        self.released_by: list[int] = []  # flow, -1: none
-        self.overhead: list[int] = []  # bytes of link time beyond the payload that are in the flow's bytes
-        self.delivered: list[int] = []  # ps, -1 if not
-        self.end: list[int] = []
-        self._ideal: list[int] = []
-        self._path: list[str | None] = []
-        self._lone: list[int] = []  # flows on one path that are not described yet
-        self._way: list[Path] = []  # and their paths
-        self.retransmitted: list[int] = []
-        self.reordered: list[int] = []
-        self.status: list[str] = []
+        self._held: set[int] = set()  # streams whose start is still to come
 
     # -- starting
 
@@ -90,17 +52,105 @@ class Flows:
         job: str = "",
         on_end: Callback | None = None,
         overhead: int = 0,
+        path: Path | None = None,
+        cap: int | None = None,
+        weight: float = 1.0,
     ) -> int:
         """Starts a flow now; ``on_delivered`` is called when its last byte arrives, ``on_end`` at the last ACK.
 
         ``job``: what it is for. ``overhead``: what the flow's messages cost beyond their payload, as bytes of link
-        time.
+        time. ``path``: the policy is not asked, tables don't move it, and it starts at once. ``cap``: bit/s that it may
+        take of its links, with a path only; packets count with their headers. ``weight`` (fluid): its share of a
+        bottleneck.
         """
+        if cap is not None and path is None:
+            raise ValueError("a flow with a cap needs a path of its own")
         flow = Flow(len(self.flow), src, dst, size + overhead, self._clock.now)
         self._note([flow], [overhead], job)
-        self._open[flow.id] = _Open(flow, on_delivered, on_end)
-        self._gather([flow])
+        opened = self._open[flow.id] = OpenFlow(flow, on_delivered, on_end)
+        opened.weight = weight
+        if path is None:
+            self._gather([flow])
+        else:
+            opened.fixed = True
+            self._launch([flow], [[Piece(flow.bytes, path)]], cap)
         return flow.id
+
+    def hold(
+        self,
+        src: int,
+        dst: int,
+        size: int,
+        on_delivered: Callback | None = None,
+        job: str = "",
+        overhead: int = 0,
+        weight: float = 1.0,
+    ) -> int:
+        """Notes a flow that starts now, and waits for the path that it is given (``let_go``) or not (``refuse``)."""
+        flow = Flow(len(self.flow), src, dst, size + overhead, self._clock.now)
+        self._note([flow], [overhead], job)
+        opened = self._open[flow.id] = OpenFlow(flow, on_delivered, None)
+        opened.fixed, opened.weight = True, weight
+        return flow.id
+
+    def let_go(self, flow: int, path: Path, cap: int | None = None) -> None:
+        """Hands a flow that was held to the network."""
+        held = self._open[flow].flow
+        self._launch([held], [[Piece(held.bytes, path)]], cap)
+
+    def refuse(self, flow: int, reason: str) -> None:
+        """Rejects a flow that is held."""
+        self._reject(self._open[flow].flow, reason)
+
+    def move(self, flow: int, path: Path) -> None:
+        """Changes a given path from now on; what has left the source goes on over the old one."""
+        opened = self._open.get(flow)
+        if opened is None or not opened.pieces:
+            return
+        if not opened.fixed:
+            raise ValueError(f"flow {flow} is on the path that the policy chose")
+        self._move(opened, 0, path)
+        self.moved.add(flow)
+
+    def stop(self, flow: int) -> None:
+        """Sends nothing more of a flow from now on; what is under way still arrives. A flow that is over stays so."""
+        opened = self._open.get(flow)
+        if opened is None:
+            return
+        if not opened.pieces:  # it waits for its host's batch timer, or is held
+            if not opened.fixed:
+                self._batches[opened.flow.src].remove(opened.flow)
+            self.status[flow], self.undelivered[flow] = "stopped", opened.flow.bytes
+            self.end[flow] = self._clock.now
+            del self._open[flow]
+            return
+        now = self._clock.now
+        for number, (size, _) in enumerate(opened.pieces, opened.first):
+            if number in self._held:
+                self._held.discard(number)
+                self._ended.append(Done(number, -1, now, 0, 0, 0, size, 1))
+            elif number in self._of_stream:
+                self._network.stop(number)
+
+    def arrived(self, flow: int) -> int:
+        """Payload bytes of a flow that have arrived by now (in engines without packets: left the source)."""
+        now = self._clock.now
+        self._book(now)
+        opened = self._open.get(flow)
+        size, missing = self.flow[flow].bytes, self.undelivered[flow]
+        if opened is None:
+            return 0 if self.status[flow] == "rejected" else size - missing
+        if not opened.pieces:
+            return 0
+        ended = {done.stream: done.undelivered for done in self._ended}
+        for number, (rest, _) in enumerate(opened.pieces, opened.first):
+            if number in ended:
+                missing += ended[number]
+            elif number in self._held:
+                missing += rest
+            elif number in self._of_stream:
+                missing += self._network.undelivered(number, now)
+        return size - missing
 
     def send_many(
         self,
@@ -123,7 +173,7 @@ class Flows:
             for number, (dst, size, more) in enumerate(zip(dsts, sizes, extra, strict=True), first)
         ]
         self._note(flows, extra, job)
-        opened = [_Open(flow, callback, None) for flow, callback in zip(flows, callbacks, strict=True)]
+        opened = [OpenFlow(flow, callback, None) for flow, callback in zip(flows, callbacks, strict=True)]
         self._open.update(enumerate(opened, first))
         if weights is not None:
             for one, weight in zip(opened, weights, strict=True):
@@ -139,20 +189,6 @@ class Flows:
             yield
         finally:
             self.cause = before
-
-    def _note(self, flows: list[Flow], overheads: list[int], job: str) -> None:
-        unknown = [-1] * len(flows)
-        self.flow += flows
-        self.job += [job] * len(flows)
-        self.released_by += [self.cause] * len(flows)
-        self.overhead += overheads
-        self.delivered += unknown
-        self.end += unknown
-        self._ideal += unknown
-        self._path += [None] * len(flows)
-        self.retransmitted += [0] * len(flows)
-        self.reordered += [0] * len(flows)
-        self.status += ["unfinished"] * len(flows)
 
     def _gather(self, flows: list[Flow]) -> None:
         """Asks the policy now, or when the host's batch timer runs out."""
@@ -174,10 +210,16 @@ class Flows:
             self._batches[src].extend(later)
 
     def _assign(self, flows: list[Flow]) -> None:
-        jitter, asks, acks, add = self._policy.jitter, self._asks, self._acks, self._network.add
+        if not flows:  # all of a batch were stopped
+            return
+        self._launch(flows, self._policy.assign(flows, self._rng))
+
+    def _launch(self, flows: list[Flow], ways: Sequence[Sequence[Piece]], cap: int | None = None) -> None:
+        """Sends each flow over the ways that a policy, or whoever gave it a path, chose."""
+        acks, add, routes = self._acks, self._network.add, self._view.routes
         note_flow, note_start, now = self.stream_flow.append, self.stream_start.append, self._clock.now
         self._book(now)
-        for flow, pieces in zip(flows, self._policy.assign(flows, self._rng), strict=True):
+        for flow, pieces in zip(flows, ways, strict=True):
             if not self._reaches(flow, pieces):
                 self._reject(flow, "unreachable")
                 continue
@@ -187,17 +229,14 @@ class Flows:
             opened.left = opened.unacked = opened.ends_left = count = len(pieces)
             opened.first = first = self._next_stream
             self._next_stream += count
-            if count == 1 and pieces[0].path is not None:
-                self._lone.append(ident)
-                self._way.append(pieces[0].path)
-            else:
-                self._describe(flow, pieces)
+            self._paths.note(flow, pieces, cap, routes)
             self._view.added(pieces)
+            jitter, asks = (0, False) if opened.fixed else (self._policy.jitter, self._asks)
             weight = opened.weight / count
             waits, ends = opened.on_delivered is not None, acks and opened.on_end is not None
             for number, (size, path) in enumerate(pieces, first):
                 ask = asks and path is not None
-                stream = Stream(number, src, dst, size, path, weight, None, waits, ask, ends, count)
+                stream = Stream(number, src, dst, size, path, weight, cap, waits, ask, ends, count)
                 self._of_stream[number] = opened
                 wait = int(self._rng.integers(jitter + 1)) if jitter else 0
                 note_flow(ident)
@@ -207,7 +246,7 @@ class Flows:
                 else:
                     add(stream)
 
-    def _reaches(self, flow: Flow, pieces: list[Piece]) -> bool:
+    def _reaches(self, flow: Flow, pieces: Sequence[Piece]) -> bool:
         for _, path in pieces:
             if path is None:
                 if not self._view.routes.count(flow.src, flow.dst):
@@ -216,63 +255,18 @@ class Flows:
                 return False
         return True
 
-    def _start_after(self, delay: int, stream: Stream, opened: _Open) -> None:
-        """Starts a stream later, over the path that its piece has by then."""
+    def _start_after(self, delay: int, stream: Stream, opened: OpenFlow) -> None:
+        """Starts a stream later, over the path that its piece has by then, unless it was stopped."""
+        self._held.add(stream.id)
 
         def start() -> None:
+            if stream.id not in self._held:
+                return
+            self._held.discard(stream.id)
             path = opened.pieces[stream.id - opened.first].path
             self._network.add(stream if path == stream.path else stream._replace(path=path))
 
         self._clock.at(self._clock.now + delay, start)
-
-    def _reject(self, flow: Flow, reason: str) -> None:
-        self.status[flow.id] = "rejected"
-        self.rejected[reason] = self.rejected.get(reason, 0) + 1
-        del self._open[flow.id]
-
-    def _describe(self, flow: Flow, pieces: Sequence[Piece]) -> None:
-        """The path column and the unloaded time, under the tables of this moment."""
-        routes = self._view.routes
-        if len(pieces) == 1:
-            self._path[flow.id] = f"spray:{routes.count(flow.src, flow.dst)}"
-            self._ideal[flow.id] = self._unloaded.spread(routes, flow.src, flow.dst, flow.bytes)
-            return
-        paths = [piece.path for piece in pieces if piece.path is not None]
-        self._path[flow.id] = " ".join(self._name(path) for path in paths)
-        nic = int(self._topology.host_rate[flow.src])
-        # pieces share at most what the pair's equal-cost paths carry; each path alone is a lower bound of that
-        rate = min(nic, max(routes.max_flow(flow.src, flow.dst), 1))
-        self._ideal[flow.id] = self._unloaded.over_pieces([piece.bytes for piece in pieces], paths, rate)
-
-    def _describe_lone(self) -> None:
-        """The same for flows on one path, which need no tables: all at once, when somebody asks."""
-        if not self._lone:
-            return
-        names: dict[Path, str] = {}
-        sizes = [self.flow[ident].bytes for ident in self._lone]
-        for ident, ideal in zip(self._lone, self._unloaded.over_paths(sizes, self._way), strict=True):
-            self._ideal[ident] = ideal
-        for ident, path in zip(self._lone, self._way, strict=True):
-            name = names.get(path)
-            if name is None:
-                name = names[path] = self._name(path)
-            self._path[ident] = name
-        self._lone, self._way = [], []
-
-    def _name(self, path: Path) -> str:
-        return self._from[path[0]] + "".join([self._to[link] for link in path])
-
-    @property
-    def path(self) -> list[str | None]:
-        """Names of the nodes on the way, or of several ways; None of a flow that was not sent."""
-        self._describe_lone()
-        return self._path
-
-    @property
-    def ideal(self) -> list[int]:
-        """ps with the fabric to itself, -1 of a flow that was not sent."""
-        self._describe_lone()
-        return self._ideal
 
     # -- what the network says
 
@@ -302,7 +296,7 @@ class Flows:
                 self._move(opened, number, self._policy.on_timeout(opened.flow, path, self._rng))
         self.cause = -1
 
-    def _move(self, opened: _Open, number: int, path: Path | None) -> None:
+    def _move(self, opened: OpenFlow, number: int, path: Path | None) -> None:
         piece = opened.pieces[number]
         if path != piece.path:
             self._view.removed([piece])
@@ -310,49 +304,13 @@ class Flows:
             self._view.added([opened.pieces[number]])
         self._network.reroute(opened.first + number, path)
 
-    def collect(self) -> None:
-        """Books all streams that have ended."""
-        self._book(INFINITY)
-
-    def _book(self, before: int) -> None:
-        """Books the streams that ended before that time: what ends at this very instant may not have been heard yet."""
-        ended = self._ended + self._network.finished()
-        if not ended:
-            return
-        self._ended = []
-        of_stream, open_flows = self._of_stream, self._open
-        over: list[Piece] = []
-        for done in ended:
-            stream, delivered, end, retransmitted, reordered, lost = done
-            if end >= before:
-                self._ended.append(done)
-                continue
-            opened = of_stream.pop(stream)
-            ident = opened.flow.id
-            if retransmitted or reordered:
-                self.retransmitted[ident] += retransmitted
-                self.reordered[ident] += reordered
-            over.append(opened.pieces[stream - opened.first])
-            opened.ends_left -= 1
-            if lost:
-                opened.lost = True
-            self.delivered[ident] = max(self.delivered[ident], delivered)
-            self.end[ident] = max(self.end[ident], end)
-            if opened.ends_left == 0:
-                if opened.lost:
-                    self.delivered[ident] = self.end[ident] = -1
-                else:
-                    self.status[ident] = "finished"
-                del open_flows[ident]
-        self._view.removed(over)
-
     def converge(self, routes: Routes) -> None:
         """Tables have changed: flows of policies that leave it to routing move off links that tables believe down."""
         self._view.routes = routes
         if not self._policy.reroutes:
             return
         up = routes.up
-        for opened in list(self._open.values()):
+        for opened in [one for one in self._open.values() if not one.fixed]:
             for number, (size, path) in enumerate(list(opened.pieces)):
                 under_way = opened.first + number in self._of_stream
                 if under_way and path is not None and not all(up[link] for link in path):
@@ -361,28 +319,3 @@ class Flows:
                     new = ways[number % len(ways)].path
                     if new:
                         self._move(opened, number, new)
-
-    def active(self) -> int:
-        """Flows that have started and not ended."""
-        self._book(self._clock.now)
-        return len(self._open)
-
-    def settle(self) -> None:
-        """At the end of a run: a flow of several pieces that is not wholly delivered is not delivered."""
-        for ident, opened in self._open.items():
-            self.end[ident] = -1
-            if opened.left:
-                self.delivered[ident] = -1
-
-    def describe_open(self, most: int = 8) -> list[str]:
-        """Flows that have not ended: who waits for what."""
-        lines = []
-        for opened in list(self._open.values())[:most]:
-            flow, names = opened.flow, self._topology.node_name
-            way = self.path[flow.id]
-            what = f"flow {flow.id} of {flow.bytes} B from {names[flow.src]} to {names[flow.dst]}"
-            lines.append(f"{what} by {way if way and ' ' not in way else f'{len(opened.pieces)} pieces'}")
-        return lines if len(self._open) <= most else [*lines, f"{len(self._open) - most} more flows"]
-
-    def unreachable(self) -> list[str]:
-        return [f"{count} flows rejected: {reason}" for reason, count in sorted(self.rejected.items())]

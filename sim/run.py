@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ContextDecorator, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -139,10 +139,11 @@ def run_world(world: World, progress: Progress) -> tuple[str, list[str]]:
         # after everything else of that instant
         clock.at(scenario.stop.time, limit.succeed, priority=10)
     stalled = clock.event()
-    clock.process(_watch(world, stalled))
     done = clock.all_of([work.done for work in world.work])
     drained = clock.event()
-    if world.work and not world.endless:
+    drains = bool(world.work) and not world.endless
+    clock.process(_watch(world, stalled, lambda: drains and done.triggered and not world.network.active()))
+    if drains:
         clock.process(_drain(world, done, drained))
     end = clock.any_of([limit, stalled, drained])
     try:
@@ -169,7 +170,7 @@ def run_world(world: World, progress: Progress) -> tuple[str, list[str]]:
 def _notes(world: World) -> list[str]:
     """What a reader of the results must know."""
     policy = world.loaded.dispatch["packet"].policy
-    notes = world.moe.notes()
+    notes = world.moe.notes() + world.admission.notes()
     notes += [f"GPU {device.index} ran out of memory" for device in world.gpus.out_of_memory()[:_LISTED]]
     if world.loaded.scenario.packets or policy.module.pick is None:
         return notes
@@ -206,43 +207,48 @@ def _drain(world: World, done: Event, drained: Event) -> Generator[Event, Any, N
     drained.succeed()
 
 
-def _watch(world: World, stalled: Event) -> Generator[Event, Any, None]:
-    """The watchdog: stalled when nothing but housekeeping is planned and the network sleeps or only runs its timers."""
+def _watch(world: World, stalled: Event, drained: Callable[[], bool]) -> Generator[Event, Any, None]:
+    """The watchdog: stalled when nothing but housekeeping is planned and the network sleeps or only runs its timers.
+
+    ``drained``: whether all is done and gone, though nobody has looked yet.
+    """
     clock, network = world.clock, world.network
     patience = world.loaded.scenario.stop.stall
     seen = -1
     while True:
-        yield clock.timeout(patience)
+        yield clock.timeout(max(patience, 2 * network.longest_gap()))
         planned = len(clock._queue) - world.housekeeping
         asleep = network.next_time() == INFINITY
         moved = network.delivered_bytes() + len(world.flows.flow)
         only_timers = moved == seen and world.loaded.scenario.packets
-        if planned <= 0 and (asleep or only_timers):
+        if planned <= 0 and (asleep or only_timers) and not drained():
             stalled.succeed()
             return
         seen = moved
 
 
 def _saturated(world: World) -> bool:
-    """Whether an open loop offered more than the fabric took."""
-    if not world.loads and not world.endless:
+    """Whether an open loop offered more than the fabric took, or demands than the controller answered."""
+    if not world.loads and not world.endless and world.admission.asked is None:
         return False
-    last = max((flow.start for flow in world.flows.flow[-1:]), default=0)
+    last = max((flow.start for flow in world.flows.flow[-1:]), default=world.admission.last_arrival())
     return world.telemetry.backlog_grew(last)
 
 
 def broken_laws(world: World) -> list[str]:
     """What must hold in every run; an empty list if it does."""
     flows = world.flows
-    broken = world.network.check(int(world.clock.now))
+    broken = world.network.check(int(world.clock.now)) + world.admission.broken()
     packets = world.loaded.scenario.packets
     slack = 0 if packets else 2  # ps: fluid times are rounded up from floats
     early = [
         flow.id
-        for flow, end, ideal in zip(flows.flow, flows.end, flows.ideal, strict=True)
+        for flow, end, ideal, status in zip(flows.flow, flows.end, flows.ideal, flows.status, strict=True)
         if 0 <= end < flow.start + ideal - slack - (0 if packets else ideal // 10**12)
+        and status == "finished"
+        and flow.id not in flows.moved
     ]
-    # a flow that was moved to another path has an ideal of its first one
+    # a flow that was moved to another path, as by faults, has an ideal of its first one
     if early and world.faults is None:
         broken.append(f"{len(early)} flows ended before their unloaded time, such as flow {early[0]}")
     open_flows = flows.status.count("unfinished")

@@ -21,7 +21,7 @@ _Binned = tuple[list[int], NDArray[Any]]  # samples a bin, [bins, quantiles]
 
 def completion(runs: Mapping[str, Results]) -> Figure | None:
     """Share of all started flows that finished within a time; unfinished ones keep a curve below 1."""
-    times = {name: run.frame("flows", ["fct_us"])["fct_us"].to_numpy(dtype=float) for name, run in runs.items()}
+    times = {name: completion_times(run) for name, run in runs.items()}
     times = {name: values for name, values in times.items() if np.isfinite(values).any()}
     if not times:
         return None
@@ -36,6 +36,12 @@ def completion(runs: Mapping[str, Results]) -> Figure | None:
     axes.set(xlabel="flow completion time", ylabel="share of started flows", ylim=(0, 1.02))
     drawn.legend()
     return drawn.figure
+
+
+def completion_times(run: Results) -> NDArray[Any]:
+    """us, NaN of unfinished flows; those that were stopped, as when an admitted demand leaves, are left out."""
+    frame = run.frame("flows", ["fct_us", "status"])
+    return frame.loc[frame["status"] != "stopped", "fct_us"].to_numpy(dtype=float)
 
 
 def distribution(times: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -32,7 +32,7 @@ class Charts:
         return {"name": name, "number": number, "x": self._packer.add(np.asarray(x)), "y": self._packer.add(y)}
 
     def _completion(self) -> Chart | None:
-        found = {name: _numbers(run, "flows", "fct_us") for name, run in self._runs.items()}
+        found = {name: flows.completion_times(run) for name, run in self._runs.items()}
         lines = []
         for number, (name, values) in enumerate(found.items()):
             if np.isfinite(values).any():
@@ -129,10 +129,6 @@ class Charts:
                     line = self._line(name, number, table["gpu"], table[column].to_numpy() * factor)
                     views.setdefault(label, []).append(line | {"unit": unit})
         return chart_of("gpus", "gpus", "Each GPU", axis_of("GPU", ""), axis_of("", ""), views, shape="points")
-
-
-def _numbers(run: Results, table: str, column: str) -> NDArray[np.float64]:
-    return run.frame(table, [column])[column].to_numpy(dtype=float)
 
 
 def _bar(packer: Packer, line: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from analysis.tables import Grid, comparable, longest_queue, summary_grids
 from models.records import TABLES
 
 EXPLORED = 8  # runs of a folder of many that are in the page
+_TABLES = ("collectives", "moe_steps", "demands", "decisions", "gpus", "counters")
 _ROWS = 2000  # of the other tables of a run
 
 
@@ -63,6 +64,7 @@ def _measures(runs: Mapping[str, Results]) -> dict[str, Any]:
         ("Flow completion time, mean", "s", figure("flows", "fct_us", "mean", 1e-6)),
         ("Flow completion time, p99", "s", figure("flows", "fct_us", "p99", 1e-6)),
         ("Slowdown, p99", "", figure("flows", "slowdown", "p99", 1.0)),
+        ("Demands blocked, mean of the classes", "", figure("demand_classes", "blocking", "mean", 1.0)),
         ("Longest queue at a switch", "B", queue),
     ):
         values = [value(run) if run.summary else None for run in runs.values()]
@@ -88,7 +90,7 @@ def _run(name: str, run: Results, fabrics: Fabrics, runs: int, packer: Packer) -
         "inputs": manifest.get("inputs", {}),
         "scenario": _text(run),
         "empty": {table: run.summary.get(table, {}).get("reason", "not in these results") for table in _empty(run)},
-        "tables": {table: _table(run, table) for table in ("collectives", "moe_steps", "gpus", "counters")},
+        "tables": {table: _table(run, table) for table in _TABLES},
         "fabric": fabric,
         "links": None,
         "series": None,

@@ -56,10 +56,11 @@ def flows(
 
 
 def _kept(table: pd.DataFrame, most: int) -> NDArray[np.int64]:
-    """Rows that are told: the slowest (unfinished ones first), and others evenly."""
+    """Rows that are told: the slowest (unfinished ones first, stopped ones last), and others evenly."""
     if len(table) <= most:
         return np.arange(len(table))
-    slow = np.argsort(-table["slowdown"].fillna(np.inf).to_numpy(), kind="stable")[: int(most * _SLOWEST)]
+    slowdown = table["slowdown"].fillna(np.inf).mask(table["status"] == "stopped", 0.0)
+    slow = np.argsort(-slowdown.to_numpy(), kind="stable")[: int(most * _SLOWEST)]
     rest = np.setdiff1d(np.arange(len(table)), slow)
     sample = rest[np.linspace(0, len(rest) - 1, most - len(slow)).astype(np.int64)]
     return np.sort(np.concatenate([slow, sample]))

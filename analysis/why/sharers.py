@@ -13,7 +13,7 @@ from analysis.rows import picoseconds, rows_where
 from analysis.why.ways import Ways
 
 _SHOWN = 8
-_COLUMNS = ["id", "src", "dst", "bytes", "start_us", "delivered_us", "path"]
+_COLUMNS = ["id", "src", "dst", "bytes", "start_us", "delivered_us", "end_us", "path"]
 # its last packet was ahead in the queue; its path crosses the link; it is spread over paths that do (fluid); each of
 # its packets may take the link
 AHEAD, CROSSES, SPREADS, MAY = "ahead", "crosses", "spreads", "may"
@@ -29,8 +29,8 @@ def sharers(run: Results, link: str, flow: int, begin: int, end: int) -> dict[st
     flows = rows_where(
         run, "flows", [("start_us", "<", end / 1e6), ("status", "!=", "rejected"), ("id", "!=", flow)], _COLUMNS
     )
-    # the last packet of a flow leaves the link before it is delivered
-    until = picoseconds(flows["delivered_us"])
+    # the last packet of a flow leaves the link before it is delivered, or lost after a stop
+    until = picoseconds(flows["delivered_us"].fillna(flows["end_us"]))
     flows = flows.assign(from_ps=picoseconds(flows["start_us"]), to_ps=np.where(until < 0, _FOREVER, until))
     ahead = _ahead(run, link, begin, end)
     flows = flows[(flows["to_ps"] > begin) & (flows["from_ps"] < end)]

@@ -1,4 +1,4 @@
-"""The fluid engine's events: starts, changes of path and capacity, drains, deliveries.
+"""The fluid engine's events: starts, changes of path and capacity, stops, drains, deliveries.
 
 A stream drains when its last bit has left the source and is delivered its latency later; its share of the links is
 free from the drain on. All drains of one instant are one recomputation (``fluid_fill``), and so are all commands of
@@ -16,11 +16,9 @@ from sim.engine.fluid_blame import blame, full_rate, keep_drain
 from sim.engine.fluid_fill import draw_in, fill, gather
 from sim.engine.fluid_heaps import delivery_pop, delivery_push, finish_order, finish_remove, finish_set
 from sim.engine.fluid_state import (
-    LONGS,
     NEVER,
     NONE,
     OUT,
-    REALS,
     STATE_RECORD,
     delivery_at,
     done_at,
@@ -33,9 +31,9 @@ from sim.engine.fluid_state import (
     state_at,
     stream_at,
 )
+from sim.engine.fluid_views import BYTE, SECOND, missing
 from sim.engine.layout import load_int, load_long, store_int, store_long
 
-SECOND = 1e12  # ps
 UNLIMITED = 1e30  # bit/s of a stream without links and without a cap
 i8, f8, void = types.int64, types.float64, types.void
 
@@ -210,6 +208,42 @@ def open_slot(s, orders, number, now):
 
 
 @njit(void(STATE_RECORD, i8), internal=True)
+def free_slot(s, slot):
+    """Hand a stream's slot back."""
+    stream = stream_at(s.streams, slot)
+    stream.used = 0
+    stream.first = s.free_slot
+    s.free_slot = slot
+    s.active -= 1
+
+
+@njit(void(STATE_RECORD, i8, i8, i8), internal=True)
+def end(s, number, now, undelivered):
+    """Note the end of a stream."""
+    done = done_at(s.done, s.done_count)
+    done.id = number
+    done.time = now
+    done.undelivered = undelivered
+    s.done_count += 1
+
+
+@njit(void(STATE_RECORD, i8, i8), internal=True)
+def stop(s, slot, now):
+    """A stream ends before it has drained; one with less than a byte left drains. What has drained is delivered."""
+    settle(s, slot, now)
+    stream = stream_at(s.streams, slot)
+    if stream.left < BYTE and stream.rate > 0.0:
+        return
+    undelivered = max(missing(s, slot, now), 1)
+    finish_remove(s, slot)
+    leave(s, slot, stream.base - stream.left)
+    s.delivered += stream.size - undelivered
+    s.withdrawn += undelivered
+    end(s, stream.id, now, undelivered)
+    free_slot(s, slot)
+
+
+@njit(void(STATE_RECORD, i8), internal=True)
 def crowd(s, index):
     """Draw in all streams of a link that has less capacity than load."""
     link = link_at(s.links, index)
@@ -235,7 +269,7 @@ def note_next(s):
 
 @njit(void(i8, i8, i8, i8, i8, i8, i8, i8, i8))
 def apply(base, orders, many, path, shares, changed, capacities, changes, now):
-    """All commands of one instant: new capacities, then orders (changes of path before starts), one recomputation."""
+    """All commands of one instant: new capacities, then orders in the order given, one recomputation."""
     s = state_at(base, 0)
     s.now = now
     for number in range(changes):
@@ -247,6 +281,9 @@ def apply(base, orders, many, path, shares, changed, capacities, changes, now):
     for number in range(many):
         order = order_at(orders, number)
         count = np.int64(order.count)
+        if count == NONE:
+            stop(s, np.int64(order.slot), now)
+            continue
         if order.slot == NONE:
             open_slot(s, orders, number, now)
         else:
@@ -268,9 +305,9 @@ def apply(base, orders, many, path, shares, changed, capacities, changes, now):
             stream.cap = UNLIMITED
         offset += count
     for number in range(many):
-        slot = np.int64(order_at(orders, number).slot)
-        if stream_at(s.streams, slot).count > 0 or order_at(orders, number).split == 0:
-            draw_in(s, slot, False)
+        order = order_at(orders, number)
+        if order.count > 0 or (order.count == 0 and order.split == 0):
+            draw_in(s, np.int64(order.slot), False)
     for number in range(changes):
         crowd(s, load_int(changed, number))
     solve(s, now)
@@ -290,10 +327,7 @@ def drain(s, now):
         if s.drains:
             keep_drain(s, slot)
         delivery_push(s, now + stream.latency, stream.id, stream.size, np.int64(stream.notify))
-        stream.used = 0
-        stream.first = s.free_slot
-        s.free_slot = slot
-        s.active -= 1
+        free_slot(s, slot)
         many += 1
     if many > 0:
         solve(s, now)
@@ -311,9 +345,7 @@ def advance(base, until, budget):
         while s.delivery_count > 0 and delivery_at(s.deliveries, 0).time == now:
             number = delivery_at(s.deliveries, 0).id
             s.delivered += delivery_at(s.deliveries, 0).size
-            done_at(s.done, s.done_count).id = number
-            done_at(s.done, s.done_count).time = now
-            s.done_count += 1
+            end(s, number, now, 0)
             if delivery_at(s.deliveries, 0).notify != 0:
                 store_long(s.tells, s.tell_count, number)
                 s.tell_count += 1
@@ -323,53 +355,3 @@ def advance(base, until, budget):
         if s.tell_count > 0 or budget <= 0:
             return now
     return until
-
-
-@njit(void(i8, REALS, i8))
-def sent_bits(base, sent, now):
-    """[links] bits sent up to ``now``."""
-    s = state_at(base, 0)
-    for index in range(s.link_count):
-        sent[index] = link_at(s.links, index).sent
-    for slot in range(s.slot_count):
-        stream = stream_at(s.streams, slot)
-        if stream.used == 0:
-            continue
-        left = max(stream.left - stream.rate * (now - stream.since) / SECOND, 0.0)
-        for at in range(stream.first, stream.first + stream.count):
-            sent[entry_at(s.entries, at).link] += entry_at(s.entries, at).share * (stream.base - left)
-
-
-@njit(void(i8, REALS, REALS, LONGS))
-def audit(base, load, top, wrong):
-    """Whether the rates are max-min fair. ``load`` and ``top`` [links]: load and highest level, counted afresh.
-
-    ``wrong`` [2]: overloaded links, and streams without a bottleneck (a full link on which nobody is higher, or the
-    cap), to a relative 1e-9.
-    """
-    s = state_at(base, 0)
-    load[:] = 0.0
-    top[:] = 0.0
-    wrong[:] = 0
-    for slot in range(s.slot_count):
-        stream = stream_at(s.streams, slot)
-        if stream.used != 0:
-            for at in range(stream.first, stream.first + stream.count):
-                index = entry_at(s.entries, at).link
-                load[index] += entry_at(s.entries, at).share * stream.rate
-                top[index] = max(top[index], stream.level)
-    for index in range(s.link_count):
-        if load[index] > link_at(s.links, index).capacity * (1.0 + 1e-9):
-            wrong[0] += 1
-    for slot in range(s.slot_count):
-        stream = stream_at(s.streams, slot)
-        if stream.used == 0 or stream.count == 0 or stream.rate >= stream.cap * (1.0 - 1e-9):
-            continue
-        fair = False
-        for at in range(stream.first, stream.first + stream.count):
-            index = entry_at(s.entries, at).link
-            full = load[index] >= link_at(s.links, index).capacity * (1.0 - 1e-9)
-            if full and stream.level >= top[index] * (1.0 - 1e-9):
-                fair = True
-        if not fair:
-            wrong[1] += 1

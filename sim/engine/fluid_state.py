@@ -74,9 +74,9 @@ LINK = np.dtype(
 FINISH = np.dtype([("time", "i8"), ("slot", "i8")], align=True)
 LEVEL = np.dtype([("key", "f8"), ("item", "i8")], align=True)  # item: link, or links + slot for a cap
 DELIVERY = np.dtype([("time", "i8"), ("id", "i8"), ("size", "i8"), ("notify", "i8")], align=True)
-DONE = np.dtype([("id", "i8"), ("time", "i8")], align=True)
+DONE = np.dtype([("id", "i8"), ("time", "i8"), ("undelivered", "i8")], align=True)  # bytes; above 0: it was stopped
 DRAIN = np.dtype([("id", "i8"), ("delivered", "i8"), ("latency", "i8"), ("link", "i8")], align=True)
-ORDER = np.dtype(  # a start (slot NONE) or a change of path
+ORDER = np.dtype(  # a start (slot NONE), a change of path, or a stop (count NONE)
     [
         ("id", "i8"),
         ("size", "i8"),
@@ -116,6 +116,7 @@ STATE = np.dtype(
         ("touched", "i8"),  # streams in them, summed
         ("accepted", "i8"),  # bytes
         ("delivered", "i8"),  # bytes
+        ("withdrawn", "i8"),  # bytes of stopped streams that never left
     ]
 )
 

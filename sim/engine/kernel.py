@@ -1,7 +1,7 @@
 """The packet engine's loop: one compiled call runs many events.
 
-Order within an instant: ends of serialisation at NICs, arrivals by link, timers by flow; then whoever called. Switch
-ports need no end of serialisation (``sim/engine/ports.py``). ``sim/network/reference.py`` is the specification.
+Order within an instant: ends of serialisation at NICs, arrivals by link, timers by (kind, flow); then whoever called.
+Switch ports need no end of serialisation (``sim/engine/ports.py``). ``sim/network/reference.py`` is the specification.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from models.jit import njit
 from sim.engine.events import NEVER, move_base, peek, pop, push, remove
 from sim.engine.layout import (
     ACK,
+    HALTED,
     LINK,
     Packet,
     World,
@@ -25,10 +26,10 @@ from sim.engine.layout import (
     rare_at,
     world_at,
 )
-from sim.engine.nic import empty_link, leave_turn, nic_turn, send_control, wake
+from sim.engine.nic import empty_link, leave_turn, nic_turn, pace_ran_out, send_control, wake
 from sim.engine.offers import note_offer
-from sim.engine.ports import choose, enqueue, leave_trail, lose, queue_bytes, trail_back
-from sim.engine.timers import pop_timer
+from sim.engine.ports import choose, close, enqueue, leave_trail, lose, queue_bytes, trail_back
+from sim.engine.timers import PACE, pop_timer
 from sim.engine.transport import acknowledge, receive, timer_ran_out
 
 _LONG = types.int64
@@ -131,7 +132,11 @@ def advance(address, until, budget):  # type: ignore[no-untyped-def]
                 arrive(w, ident - w.nic_count, time)
         else:
             ident = load_long(w.timers, 1)
-            timer_ran_out(w, ident, pop_timer(w), timer)
+            slot = pop_timer(w)
+            if ident < PACE:
+                timer_ran_out(w, ident, slot, timer)
+            else:
+                pace_ran_out(w, ident - PACE, slot, timer)
 
 
 @njit(_LONG(_LONG))
@@ -153,6 +158,20 @@ def start(address, slot, now):  # type: ignore[no-untyped-def]
     if flow.is_ready and flow.path >= 0 and link_at(w.links, load_int(w.paths, flow.path)).nic != flow.nic:
         leave_turn(w, flow, slot)
     wake(w, slot, now)
+
+
+@njit(_VOID(_LONG, _LONG, _LONG))
+def stop(address, slot, now):  # type: ignore[no-untyped-def]
+    """A flow sends nothing more; it ends when none of its packets is left. Not if its source is done with it."""
+    w = world_at(address, 0)
+    w.now = now
+    flow = flow_at(w.flows, slot)
+    if flow.over or (w.acks == 0 and flow.next_new == flow.packets):
+        return
+    if flow.is_ready:
+        leave_turn(w, flow, slot)
+    flow.over = HALTED
+    close(w, flow, slot, now)
 
 
 @njit(_VOID(_LONG, _LONG, _LONG))

@@ -85,21 +85,25 @@ PACKET = np.dtype(
     ]
 )  # fmt: skip
 
+# Three cache lines, the first two what every packet touches.
 FLOW = np.dtype(
     [
         ("id", "i8"), ("marks", "i8"), ("in_flight", "i8"), ("window", "i8"), ("deadline", "i8"),
-        ("delivered", "i8"), ("end", "i8"),
+        ("cap", "i8"), ("due", "i8"),  # a paced flow: bit/s, and ps before which it sends no more; else 0
+        ("left", "i8"),  # payload bytes that have not arrived
         ("src", "i4"), ("dst", "i4"), ("nic", "i4"), ("packets", "i4"), ("last_bytes", "i4"),
         ("path", "i4"), ("length", "i4"), ("group", "i4"), ("edge", "i4"),
         ("next_new", "i4"), ("una", "i4"), ("resend", "i4"), ("resend_end", "i4"), ("sent_high", "i4"), ("epoch", "i4"),
         ("acked", "i4"), ("expected", "i4"), ("received", "i4"), ("highest", "i4"), ("in_network", "i4"),
-        ("next_ready", "i4"), ("is_ready", "i4"), ("blocked", "i4"), ("timer", "i4"), ("over", "i4"),
-        ("notify", "i4"), ("ask", "i4"), ("retransmitted", "i4"), ("reordered", "i4"),
-        ("lost", "i4"), ("first_link", "i4"), ("homes", "i4"), ("spare0", "i4"), ("spare1", "i4"),
+        ("next_ready", "i4"), ("is_ready", "i1"), ("blocked", "i1"), ("timer", "i1"), ("paced", "i1"),
+        ("over", "i1"),  # HALTED: nothing more is sent; 1: ended; 2: and none of its packets is left
+        ("notify", "i1"), ("ask", "i1"), ("stopped", "i1"), ("retransmitted", "i4"), ("reordered", "i4"),
+        ("lost", "i4"), ("first_link", "i4"), ("homes", "i4"), ("delivered", "i8"), ("end", "i8"),
     ]
 )  # fmt: skip
 
 DATA, ACK = 0, 1  # kinds of packets
+HALTED = -1
 OUTSTANDING, ACKED, RECEIVED = 1, 2, 4  # marks of a flow's packets
 
 # columns of the trace: one row a packet and link

@@ -1,7 +1,8 @@
 """NICs of the packet engine: whose packet goes next, and what becomes of it when a link goes down.
 
 Control packets go first, then the ready flows, one packet each in turn. A flow is ready while its transport lets it
-send: what is to be sent again first, then new packets, at most a window of payload in flight.
+send: what is to be sent again first, then new packets, at most a window of payload in flight. A paced flow is not ready
+before its next packet is due: one packet's time at its pace after the last was due, or at once if that is over.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from sim.engine.layout import (
     store_byte,
 )
 from sim.engine.offers import note_offer
-from sim.engine.ports import choose, drop, leave_trail, lose, queue_bytes, transmit
-from sim.engine.timers import push_timer
+from sim.engine.ports import BYTE_PS, choose, drop, leave_trail, lose, queue_bytes, transmit
+from sim.engine.timers import PACE, push_timer
 
 _LONG = types.int64
 _VOID = types.void
@@ -84,6 +85,8 @@ def _make_packet(w, flow, slot, sequence, link, now):  # type: ignore[no-untyped
         packet.path = flow.path + 1
         packet.hop = 1
     note_offer(w, index, 0, now)
+    if flow.cap > 0:
+        flow.due = max(flow.due + max((packet.size * BYTE_PS + flow.cap - 1) // flow.cap, 1), now)
     flow.in_network += 1
     w.data_sent += 1
     if w.acks:
@@ -107,7 +110,15 @@ def _make_packet(w, flow, slot, sequence, link, now):  # type: ignore[no-untyped
 
 @njit(_VOID(World, Flow, _LONG, _LONG, _LONG), internal=True)
 def _queue_flow(w, flow, slot, sequence, now):  # type: ignore[no-untyped-def]
-    """Puts a flow that can send at the end of a NIC's turn. Of a host's several links the packet's is chosen here."""
+    """Puts a flow that can send at the end of a NIC's turn. Of a host's several links the packet's is chosen here.
+
+    A paced flow that isn't due gets a timer instead.
+    """
+    if flow.due > now:
+        if flow.paced == 0:
+            flow.paced = 1
+            push_timer(w, flow.due, PACE + flow.id, slot)
+        return
     if flow.path >= 0:
         number = load_int(w.paths, flow.path)
     elif flow.homes == 1:
@@ -228,7 +239,17 @@ def wake(w, slot, now):  # type: ignore[no-untyped-def]
         sequence = next_sequence(w, flow)
         if sequence >= 0:
             _queue_flow(w, flow, slot, sequence, now)
-            nic_turn(w, flow.nic, now, w.nic_count)
+            if flow.is_ready:
+                nic_turn(w, flow.nic, now, w.nic_count)
+
+
+@njit(_VOID(World, _LONG, _LONG, _LONG), internal=True)
+def pace_ran_out(w, ident, slot, now):  # type: ignore[no-untyped-def]
+    """A paced flow is due, if the timer is not stale."""
+    flow = flow_at(w.flows, slot)
+    if flow.id == ident:
+        flow.paced = 0
+        wake(w, slot, now)
 
 
 @njit(_VOID(World, _LONG, _LONG, Packet, _LONG), internal=True)

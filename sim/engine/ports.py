@@ -16,6 +16,7 @@ from sim.engine.events import push
 from sim.engine.layout import (
     ACK,
     DATA,
+    HALTED,
     INLINE,
     PACKET,
     Flow,
@@ -136,10 +137,16 @@ def finish(w, flow, slot, now):  # type: ignore[no-untyped-def]
     w.done_count += 1
 
 
-@njit(types.void(World, Flow, _LONG), inline=True)
-def close(w, flow, slot):  # type: ignore[no-untyped-def]
-    """Hands a flow's slot back (as -1 - slot) once it is over and none of its packets is left in the network."""
-    if flow.in_network == 0 and flow.over == 1:
+@njit(types.void(World, Flow, _LONG, _LONG), inline=True)
+def close(w, flow, slot, now):  # type: ignore[no-untyped-def]
+    """Hands a flow's slot back (as -1 - slot) once it is over and none of its packets is left in the network.
+
+    A flow that was halted ends then.
+    """
+    if flow.in_network == 0 and flow.over != 0:
+        if flow.over == HALTED:
+            flow.stopped = 1
+            finish(w, flow, slot, now)
         flow.over = 2
         store_int(w.done, w.done_count, -1 - slot)
         w.done_count += 1
@@ -166,7 +173,7 @@ def lose(w, index, packet, now):  # type: ignore[no-untyped-def]
             flow.lost += 1
             if flow.received + flow.lost == flow.packets:
                 finish(w, flow, packet.flow, now)
-    close(w, flow, packet.flow)
+    close(w, flow, packet.flow, now)
     release(w, index)
 
 

@@ -1,6 +1,7 @@
-"""The packet engine's retransmission timers: a binary heap of (time, flow, slot), one live entry a flow at most.
+"""The packet engine's timers: a binary heap of (time, identity, slot), one live entry a flow and kind at most.
 
-A timer that was put off stays where it is; whoever takes it out puts it in again at its new time.
+The identity of a retransmission timer is the flow's; PACE is added where a paced flow waits until it may send again. A
+timer that was put off stays where it is; whoever takes it out puts it in again at its new time.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from numba import types
 from models.jit import njit
 from sim.engine.layout import World, load_long, store_long
 
+PACE = 1 << 60  # above all flows
+
 
 @njit(types.void(World, types.int64, types.int64, types.int64), internal=True)
 def push_timer(w, time, ident, slot):  # type: ignore[no-untyped-def]
-    """A timer of flow ``ident`` in ``slot``; rows (time, ident, slot)."""
+    """A timer of the flow in ``slot``; rows (time, ident, slot)."""
     rows, place = w.timers, w.timer_size
     w.timer_size = place + 1
     while place > 0:

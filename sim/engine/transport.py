@@ -45,7 +45,9 @@ def _tell(w, flow, slot, kind):  # type: ignore[no-untyped-def]
 def _arrived_new(w, flow, packet, index, now):  # type: ignore[no-untyped-def]
     """Books a packet that arrived for the first time, and by how far it was overtaken."""
     flow.received += 1
-    w.delivered_bytes += payload(w, flow, packet.sequence)
+    size = payload(w, flow, packet.sequence)
+    flow.left -= size
+    w.delivered_bytes += size
     if packet.transmission == 0:
         distance = min(max(flow.highest - packet.sequence, 0), w.distance_bins - 1)
         flow.reordered += distance > 0
@@ -88,7 +90,7 @@ def receive(w, index, packet, link, now):  # type: ignore[no-untyped-def]
         flow.in_network -= 1
         if flow.received + flow.lost == flow.packets:
             finish(w, flow, slot, now)
-        close(w, flow, slot)
+        close(w, flow, slot, now)
         release(w, index)
         return
     packet.kind = ACK
@@ -122,7 +124,7 @@ def acknowledge(w, index, packet, now):  # type: ignore[no-untyped-def]
     flow = flow_at(w.flows, slot)
     w.acks_arrived += 1
     flow.in_network -= 1
-    if flow.over == 0:
+    if flow.over <= 0:
         flow.deadline = now + w.rto
         if w.go_back_n:
             _acknowledge_up_to(w, flow, packet.cumulative)
@@ -142,14 +144,14 @@ def acknowledge(w, index, packet, now):  # type: ignore[no-untyped-def]
                 _tell(w, flow, slot, 2)
     release(w, index)
     if flow.over:
-        close(w, flow, slot)
+        close(w, flow, slot, now)
     else:
         wake(w, slot, now)
 
 
 @njit(_VOID(World, _LONG, _LONG, _LONG), internal=True)
 def timer_ran_out(w, ident, slot, now):  # type: ignore[no-untyped-def]
-    """A timer entry is due: it is stale (the flow ended, or went on since), or everything in flight counts as lost."""
+    """A timer entry is due: it is stale (the flow ended, was halted, or went on since), or all in flight is lost."""
     flow = flow_at(w.flows, slot)
     if flow.id != ident or flow.over:
         return

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from models.topology import Topology
 from sim.engine import fluid as kernel
 from sim.engine import fluid_state as memory
+from sim.engine import fluid_views as views
 from sim.network.protocol import DELIVERED, Done, Drains, LinkState, Stream, Tell
 
 if TYPE_CHECKING:
@@ -37,9 +38,12 @@ class FluidNetwork:
     def __init__(self, topology: Topology, routes: Routes, efficiency: float = 1.0, explains: bool = False) -> None:
         self.topology = topology
         self._routes = routes
+        self._efficiency = efficiency
         self._nominal = topology.link_rate.astype(np.float64) * efficiency
         self._starts: list[Stream] = []
         self._moves: dict[int, tuple[int, ...] | None] = {}
+        self._stops: set[int] = set()
+        self._unborn: list[Done] = []  # streams that were stopped in the instant of their start
         self._links: dict[int, bool] = {}
         self._new_routes = False
         self._spread: dict[int, tuple[int, int]] = {}  # streams over all paths: (src, dst)
@@ -97,6 +101,9 @@ class FluidNetwork:
         """A stream that has drained keeps its path."""
         self._moves[stream_id] = path
 
+    def stop(self, stream: int) -> None:
+        self._stops.add(stream)
+
     def set_links(self, links: Sequence[int], up: bool) -> None:
         self._links.update(dict.fromkeys(links, up))
 
@@ -106,7 +113,7 @@ class FluidNetwork:
         self._new_routes = True
 
     def pending(self) -> bool:
-        return bool(self._starts or self._moves or self._links or self._new_routes)
+        return bool(self._starts or self._moves or self._stops or self._links or self._new_routes)
 
     def commit(self, now: int) -> None:
         if not self.pending():
@@ -115,6 +122,8 @@ class FluidNetwork:
         self._starts = []
         if len(starts) > 1:
             starts.sort()
+        if starts and (self._moves or self._stops):
+            starts = self._changed(starts, now)
         links = capacities = 0
         changed: list[int] = []
         if self._links:
@@ -123,11 +132,12 @@ class FluidNetwork:
             capacity = np.where([self._links[link] for link in changed], self._nominal[numbers], 0.0)
             links, capacities = numbers.ctypes.data, capacity.ctypes.data
             self._links = {}
-        one = starts[0] if len(starts) == 1 and not self._moves and not self._new_routes else None
+        lone = len(starts) == 1 and not (self._moves or self._stops or self._new_routes)
+        one = starts[0] if lone else None
         if one is not None and one.path is not None:
             count = len(one.path)
             self._reserve(1, count, count)
-            cap = inf if one.cap is None else float(one.cap)
+            cap = inf if one.cap is None else one.cap * self._efficiency
             _ORDER.pack_into(
                 self._order_bytes, 0,
                 one.id, one.bytes, one.weight, cap, one.src, one.dst, count, memory.NONE, one.notify, 0,
@@ -137,33 +147,48 @@ class FluidNetwork:
                 self._base, self._order_address, 1, self._path_address, 0, links, capacities, len(changed), now
             )
             return
-        orders, path, shares = self._assemble(self._relocated(), starts)
+        orders, path, shares = self._assemble(*self._touched(), starts)
         self._reserve(len(orders), path.size, int(orders["count"].max(initial=0)))
         kernel.apply(
             self._base, orders.ctypes.data, len(orders), path.ctypes.data, shares.ctypes.data,
             links, capacities, len(changed), now,
         )  # fmt: skip
 
-    def _relocated(self) -> list[tuple[int, Stream]]:
-        """(slot, stream) of the active streams that change their path, by id."""
-        moves: dict[int, tuple[int, ...] | None] = {}
-        if self._new_routes:
-            moves = dict.fromkeys(self._spread)
+    def _changed(self, starts: list[Stream], now: int) -> list[Stream]:
+        """Starts over the ways that they were given since; those that were stopped since are none."""
+        stopped = [stream for stream in starts if stream.id in self._stops]
+        self._unborn += [Done(stream.id, -1, now, 0, 0, 0, stream.bytes, 1) for stream in stopped]
+        moves = self._moves
+        return [
+            stream._replace(path=moves[stream.id]) if stream.id in moves else stream
+            for stream in starts
+            if stream.id not in self._stops
+        ]
+
+    def _touched(self) -> tuple[list[tuple[int, Stream]], list[int]]:
+        """(slot, stream) of the active streams that change their path, and the slots of those that stop; by id."""
+        moves: dict[int, tuple[int, ...] | None] = dict.fromkeys(self._spread) if self._new_routes else {}
         moves |= self._moves
-        self._moves, self._new_routes = {}, False
-        if not moves:
-            return []
-        used = self._stream[: int(self._state["slot_count"][0])]
-        slots = np.flatnonzero(used["used"])
-        slot_of = dict(zip(used["id"][slots].tolist(), slots.tolist(), strict=True))
-        self._spread = {stream: pair for stream, pair in self._spread.items() if stream in slot_of}
-        result = []
-        for stream in sorted(moves):
-            if stream in slot_of:
-                path, slot = moves[stream], slot_of[stream]
+        stops = self._stops
+        self._moves, self._stops, self._new_routes = {}, set(), False
+        if not moves and not stops:
+            return [], []
+        moved, stopped = [], []
+        for stream, slot in self._slots({*moves, *stops}).items():
+            if stream in stops:
+                stopped.append(slot)
+            else:
                 pair = self._spread.get(stream) or self._pair(slot)
-                result.append((slot, Stream(stream, *pair, 0, path, 1.0, None, False)))
-        return result
+                moved.append((slot, Stream(stream, *pair, 0, moves[stream], 1.0, None, False)))
+        return moved, stopped
+
+    def _slots(self, streams: Iterable[int]) -> dict[int, int]:
+        """The slots of those streams that still have bytes to drain, by id."""
+        ids = np.array(sorted(streams), dtype=np.int64)
+        slots = np.empty_like(ids)
+        views.find(self._base, ids, slots)
+        pairs = zip(ids.tolist(), slots.tolist(), strict=True)
+        return {stream: slot for stream, slot in pairs if slot != memory.NONE}
 
     def _pair(self, slot: int) -> tuple[int, int]:
         """Source and destination of a stream with a single path."""
@@ -172,21 +197,25 @@ class FluidNetwork:
         return int(self.topology.link_src[path[0]]), int(self.topology.link_dst[path[-1]])
 
     def _assemble(
-        self, moved: list[tuple[int, Stream]], starts: list[Stream]
+        self, moved: list[tuple[int, Stream]], stopped: list[int], starts: list[Stream]
     ) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[np.float64]]:
         """Orders, and the links and shares of all of them one after the other (shares empty: all 1)."""
-        streams = [stream for _, stream in moved] + starts
+        streams = [stream for _, stream in moved] + [_NOBODY] * len(stopped) + starts
         orders = np.zeros(len(streams), dtype=memory.ORDER)
         if not streams:
             return orders, _NO_INTS, _NO_REALS
         ids, sources, targets, sizes, paths, weights, caps, notify = list(zip(*streams, strict=True))[:8]
         orders["id"], orders["size"], orders["src"], orders["dst"] = ids, sizes, sources, targets
         orders["weight"], orders["notify"] = weights, notify
-        orders["cap"] = np.inf if caps.count(None) == len(caps) else [np.inf if cap is None else cap for cap in caps]
+        orders["cap"] = np.inf
+        if caps.count(None) < len(caps):
+            orders["cap"] = [np.inf if cap is None else cap * self._efficiency for cap in caps]
+        known = len(moved) + len(stopped)
         orders["slot"] = memory.NONE
-        orders["slot"][: len(moved)] = [slot for slot, _ in moved]
+        orders["slot"][:known] = [slot for slot, _ in moved] + stopped
         if None not in paths:
             orders["count"] = list(map(len, paths))
+            orders["count"][len(moved) : known] = memory.NONE
             self._forget(moved)
             return orders, np.fromiter(chain.from_iterable(paths), dtype=np.int32), _NO_REALS
         split = np.array([path is None for path in paths])
@@ -198,6 +227,7 @@ class FluidNetwork:
         orders["count"] = [0 if path is None else len(path) for path in paths]
         orders["count"][split] = number
         spread = np.repeat(split, orders["count"])
+        orders["count"][len(moved) : known] = memory.NONE
         link, shares = np.empty(len(spread), dtype=np.int32), np.ones(len(spread))
         link[spread], shares[spread] = links, share
         link[~spread] = list(chain.from_iterable(path for path in paths if path is not None))
@@ -255,14 +285,18 @@ class FluidNetwork:
 
     def finished(self) -> list[Done]:
         count = self._counts[_DONE]
-        if count == 0:
+        if count == 0 and not self._unborn:
             return []
         self._counts[_DONE] = 0
         done = self._done[:count].tolist()
         if self._spread:
-            for stream, _ in done:
+            for stream, _, _ in done:
                 self._spread.pop(stream, None)
-        return [Done(stream, time, time, 0, 0, 0) for stream, time in done]
+        unborn, self._unborn = self._unborn, []
+        return unborn + [
+            Done(stream, -1, time, 0, 0, 0, rest, 1) if rest else Done(stream, time, time, 0, 0, 0)
+            for stream, time, rest in done
+        ]
 
     def _collect_drains(self) -> None:
         self._drained.append(self._drain[: self._counts[_DRAINS]].copy())
@@ -285,12 +319,21 @@ class FluidNetwork:
         used = self._stream[self._stream["used"] != 0]
         return dict(zip(used["id"].tolist(), used["rate"].tolist(), strict=True))
 
+    def undelivered(self, stream: int, now: int) -> int:
+        slot = self._slots([stream]).get(stream)
+        if slot is None:
+            return sum(one.bytes for one in self._starts if one.id == stream)
+        return int(views.undelivered(self._base, slot, now))
+
+    def longest_gap(self) -> int:
+        return 0
+
     def link_state(self, now: int) -> LinkState:
         return LinkState(np.zeros(self.topology.links, dtype=np.int64), self._sent(now))
 
     def _sent(self, now: int) -> NDArray[np.int64]:
         bits = np.empty(self.topology.links)
-        kernel.sent_bits(self._base, bits, now)
+        views.sent_bits(self._base, bits, now)
         return np.rint(bits / 8).astype(np.int64)
 
     def link_totals(self, now: int) -> dict[str, NDArray[np.int64]]:
@@ -307,7 +350,7 @@ class FluidNetwork:
     def check(self, now: int) -> list[str]:
         """Overloaded links, unfair rates, bytes that are nowhere."""
         load, top, wrong = np.empty(self._link.size), np.empty(self._link.size), np.zeros(2, dtype=np.int64)
-        kernel.audit(self._base, load, top, wrong)
+        views.audit(self._base, load, top, wrong)
         problems = []
         if wrong[0]:
             worst = int(np.argmax(load - self._link["capacity"]))
@@ -316,9 +359,10 @@ class FluidNetwork:
             problems.append(f"fluid: {wrong[1]} streams without a bottleneck")
         flying = int(self._stream["size"][self._stream["used"] != 0].sum())
         flying += int(self._delivery["size"][: int(self._state["delivery_count"][0])].sum())
-        accepted = int(self._state["accepted"][0])
-        if accepted != self.delivered_bytes() + flying:
-            problems.append(f"fluid: {accepted} bytes in, {self.delivered_bytes()} delivered, {flying} in flight")
+        accepted, delivered, withdrawn = (int(self._state[name][0]) for name in ("accepted", "delivered", "withdrawn"))
+        if accepted != delivered + flying + withdrawn:
+            text = f"{accepted} bytes in, {delivered} delivered, {flying} in flight, {withdrawn} withdrawn"
+            problems.append(f"fluid: {text}")
         return problems
 
     def reordering(self) -> NDArray[np.int64]:
@@ -334,6 +378,7 @@ _ENTRIES, _NEXT = _FIELDS.index("entry_count"), _FIELDS.index("next")
 _SLOTS, _TELLS, _DRAINS = (_FIELDS.index(name) for name in ("slot_count", "tell_count", "drain_count"))
 _KEPT = 1024  # records that may wait to be collected
 _ORDER = Struct("=qqddiiiiii")  # the fields of memory.ORDER
+_NOBODY = Stream(-1, 0, 0, 0, (), notify=False)
 _NO_INTS = np.zeros(0, dtype=np.int32)
 _NO_REALS = np.zeros(0, dtype=np.float64)
 

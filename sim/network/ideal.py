@@ -56,13 +56,14 @@ class IdealNetwork:
         self._heap: list[tuple[int, int]] = []  # (delivery, stream); stale where the transfer says otherwise
         self._starts: list[Stream] = []
         self._moves: dict[int, tuple[int, ...] | None] = {}
+        self._stops: set[int] = set()
         self._links: dict[int, bool] = {}
         self._new_routes = False
         self._done: list[Done] = []
         self._explains = explains
         self._drains: list[tuple[int, int, int, int]] = []
         self._sent = np.zeros(topology.links)  # bits of finished streams and left paths
-        self._accepted = self._delivered = 0
+        self._accepted = self._delivered = self._withdrawn = 0
 
     # commands
 
@@ -72,6 +73,9 @@ class IdealNetwork:
     def reroute(self, stream: int, path: tuple[int, ...] | None) -> None:
         self._moves[stream] = path
 
+    def stop(self, stream: int) -> None:
+        self._stops.add(stream)
+
     def set_links(self, links: Sequence[int], up: bool) -> None:
         self._links.update(dict.fromkeys(links, up))
 
@@ -80,7 +84,7 @@ class IdealNetwork:
         self._new_routes = True
 
     def pending(self) -> bool:
-        return bool(self._starts or self._moves or self._links or self._new_routes)
+        return bool(self._starts or self._moves or self._stops or self._links or self._new_routes)
 
     def commit(self, now: int) -> None:
         for link, up in self._links.items():
@@ -99,12 +103,34 @@ class IdealNetwork:
             for transfer in self._transfers.values():
                 if not self._gone(transfer, now) and any(link in self._links for link in transfer.links):
                     self._pace(transfer, now)
+        for number in sorted(self._stops):
+            transfer = self._transfers.get(number)
+            if transfer is not None:
+                self._stop(transfer, now)
         for stream in sorted(self._starts):
-            transfer = self._transfers[stream.id] = _Transfer(stream, now)
             self._accepted += stream.bytes
+            if stream.id in self._stops:
+                self._withdraw(stream, stream.bytes, now)
+                continue
+            way = self._moves.get(stream.id, stream.path)
+            transfer = self._transfers[stream.id] = _Transfer(stream._replace(path=way), now)
             self._take_path(transfer)
             self._pace(transfer, now)
-        self._starts, self._moves, self._links, self._new_routes = [], {}, {}, False
+        self._starts, self._moves, self._stops, self._links, self._new_routes = [], {}, set(), {}, False
+
+    def _stop(self, transfer: _Transfer, now: int) -> None:
+        """What has drained is delivered. With less than a byte left a stream drains."""
+        stream, left = transfer.stream, transfer.left_at(now)
+        if self._gone(transfer, now) or (left < 8 and transfer.rate > 0):
+            return
+        self._leave(transfer, now)
+        del self._transfers[stream.id]
+        self._withdraw(stream, ceil(left / 8), now)
+
+    def _withdraw(self, stream: Stream, undelivered: int, now: int) -> None:
+        self._delivered += stream.bytes - undelivered
+        self._withdrawn += undelivered
+        self._done.append(Done(stream.id, -1, now, 0, 0, 0, undelivered, 1))
 
     @staticmethod
     def _gone(transfer: _Transfer, now: int) -> bool:
@@ -149,13 +175,16 @@ class IdealNetwork:
             for link, share in zip(transfer.links, transfer.shares, strict=True)
         ]
         own = self.topology.link_src[list(transfer.links)] == transfer.stream.src
-        if limits and min(limits) < min((limit for limit, first in zip(limits, own, strict=True) if first), default=0):
+        full = min((limit for limit, first in zip(limits, own, strict=True) if first), default=Fraction(0))
+        if transfer.stream.cap is not None:
+            full = min(full, transfer.stream.cap * self._efficiency)
+        if limits and min(limits) < full:
             transfer.narrowest = transfer.links[limits.index(min(limits))]
         if transfer.stream.pieces > 1:  # its flow may not outrun what it could do as a whole
             whole = self._routes.max_flow(transfer.stream.src, transfer.stream.dst)
             limits.append(whole * self._efficiency / transfer.stream.pieces)
         if transfer.stream.cap is not None:
-            limits.append(Fraction(transfer.stream.cap))
+            limits.append(transfer.stream.cap * self._efficiency)
         stands = not limits or not all(self._up[link] for link in transfer.links)
         transfer.rate = Fraction(0) if stands else min(limits)
         transfer.drained = None
@@ -207,6 +236,15 @@ class IdealNetwork:
     def active(self) -> list[int]:
         return sorted([*self._transfers, *(stream.id for stream in self._starts)])
 
+    def undelivered(self, stream: int, now: int) -> int:
+        transfer = self._transfers.get(stream)
+        if transfer is None:
+            return sum(one.bytes for one in self._starts if one.id == stream)
+        return 0 if self._gone(transfer, now) else ceil(transfer.left_at(now) / 8)
+
+    def longest_gap(self) -> int:
+        return 0
+
     def link_state(self, now: int) -> LinkState:
         return LinkState(np.zeros(self.topology.links, dtype=np.int64), self._sent_bytes(now))
 
@@ -228,8 +266,9 @@ class IdealNetwork:
 
     def check(self, now: int) -> list[str]:
         flying = sum(transfer.stream.bytes for transfer in self._transfers.values())
-        if self._accepted != self._delivered + flying:
-            return [f"ideal: {self._accepted} bytes in, {self._delivered} delivered, {flying} in flight"]
+        if self._accepted != self._delivered + flying + self._withdrawn:
+            text = f"{self._delivered} delivered, {flying} in flight, {self._withdrawn} withdrawn"
+            return [f"ideal: {self._accepted} bytes in, {text}"]
         return []
 
     def reordering(self) -> NDArray[np.int64]:

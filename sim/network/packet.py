@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from models.paths import Routes
 from models.topology import Topology
+from models.units import serialisation_ps
 from sim.engine import kernel
 from sim.engine.layout import TRACE
 from sim.engine.offers import HEAD
@@ -39,8 +40,11 @@ class PacketNetwork(PacketMemory):
         self._path_end = 0
         self._starts: list[Stream] = []
         self._moves: list[tuple[int, tuple[int, ...] | None]] = []
+        self._stops: set[int] = set()
         self._links: list[tuple[int, bool]] = []
         self._done: list[Done] = []
+        self._accepted = self._withdrawn = 0  # payload bytes
+        self._gap = 0  # ps from packet to packet at the slowest pace so far
         self._edge: list[int] = topology.edge_of_host.tolist()
         out = topology.out_start[: topology.hosts]
         self._first: list[int] = topology.out_link[np.minimum(out, max(topology.links - 1, 0))].tolist()
@@ -105,11 +109,15 @@ class PacketNetwork(PacketMemory):
     def reroute(self, stream: int, path: tuple[int, ...] | None) -> None:
         self._moves.append((stream, path))
 
+    def stop(self, stream: int) -> None:
+        self._stops.add(stream)
+
     def set_links(self, links: Sequence[int], up: bool) -> None:
         self._links.extend((link, up) for link in links)
 
     def pending(self) -> bool:
-        return bool(self._starts or self._moves or self._links or (self._tables_due and self._groups is not None))
+        due = self._tables_due and self._groups is not None
+        return bool(self._starts or self._moves or self._stops or self._links or due)
 
     def commit(self, now: int) -> None:
         self._need_packets()
@@ -126,12 +134,21 @@ class PacketNetwork(PacketMemory):
                 self._set_path(slot, path)
                 kernel.start(self._address, slot, now)
         self._moves.clear()
+        for stream in sorted(self._stops):
+            slot = self._slot_of.get(stream)
+            if slot is not None:
+                kernel.stop(self._address, slot, now)
         self._starts.sort()
         for first in self._starts:
+            self._accepted += first.bytes
+            if first.id in self._stops:
+                self._end(Done(first.id, -1, now, 0, 0, 0, first.bytes, 1))
+                continue
             self._need_packets()
             moved = first._replace(path=moves[first.id]) if first.id in moves else first
-            kernel.start(self._address, self._place(moved), now)
+            kernel.start(self._address, self._place(moved, now), now)
         self._starts.clear()
+        self._stops.clear()
         self._collect()
         self._flush_trace()
 
@@ -152,7 +169,7 @@ class PacketNetwork(PacketMemory):
             self._grow_offers(len(path))
         flow["path"], flow["length"] = at, len(path)
 
-    def _place(self, stream: Stream) -> int:
+    def _place(self, stream: Stream, now: int) -> int:
         """Puts a stream into a free slot."""
         if not self._free_slots:
             self._grow_flows(2 * len(self._flows))
@@ -160,20 +177,24 @@ class PacketNetwork(PacketMemory):
         settings = self.settings
         count = -(-stream.bytes // settings.mtu)
         inside = self._domain[stream.src] == self._domain[stream.dst]
+        pace, due = 0, 0
+        if stream.cap is not None:
+            pace, due = stream.cap, now
+            self._gap = max(self._gap, serialisation_ps(settings.mtu + settings.header, pace))
         # the order of FLOW's fields
         self._flows[slot] = (
-            stream.id, 0, 0, self._window[inside][stream.src], 0, -1, -1,
+            stream.id, 0, 0, self._window[inside][stream.src], 0, pace, due, stream.bytes,
             stream.src, stream.dst, -1, count, stream.bytes - (count - 1) * settings.mtu,
             -1, 0, 0, self._edge[stream.dst],
             0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0,
-            stream.notify + 2 * stream.notify_end, stream.ask, 0, 0, 0,
-            self._first[stream.src], self._homes[stream.src], 0, 0,
+            0, stream.notify + 2 * stream.notify_end, stream.ask, 0, 0, 0, 0,
+            self._first[stream.src], self._homes[stream.src], -1, -1,
         )  # fmt: skip
         self._set_path(slot, stream.path)
         if settings.acks and not settings.go_back_n:
             self._flows[slot]["marks"] = self._take_marks(slot, count)
         self._slot_of[stream.id] = slot
-        room = 3 * (self._counts.item(TIMERS) + len(self._flows) + 64)
+        room = 3 * (self._counts.item(TIMERS) + 2 * len(self._flows) + 64)
         if self._timer_room < room:
             self._timer_room = 2 * room
             self._grow("timers", "i8", self._timer_room)
@@ -223,9 +244,8 @@ class PacketNetwork(PacketMemory):
         for note in self._held["done"][:count].tolist():
             slot = max(note, -1 - note)
             if note >= 0:  # ended
-                done = Done(*[column.item(slot) for column in self._results])
-                self._done.append(done)
-                del self._slot_of[done.stream]
+                self._end(Done(*[column.item(slot) for column in self._results]))
+                del self._slot_of[self._results[0].item(slot)]
                 continue
             # none of its packets is left
             mark = self._mark_at.pop(slot, None)
@@ -235,6 +255,10 @@ class PacketNetwork(PacketMemory):
             self._results[0][slot] = -1
         self._world["done_count"] = 0
 
+    def _end(self, done: Done) -> None:
+        self._done.append(done)
+        self._withdrawn += done.undelivered
+
     # -- results
 
     def finished(self) -> list[Done]:
@@ -243,6 +267,15 @@ class PacketNetwork(PacketMemory):
 
     def active(self) -> list[int]:
         return sorted(self._slot_of)
+
+    def undelivered(self, stream: int, now: int) -> int:
+        slot = self._slot_of.get(stream)
+        if slot is None:
+            return sum(one.bytes for one in self._starts if one.id == stream)
+        return int(self._flows["left"][slot])
+
+    def longest_gap(self) -> int:
+        return self._gap
 
     def link_state(self, now: int) -> LinkState:
         queues, sent = np.empty((2, self.topology.links), dtype=np.int64)
@@ -290,7 +323,7 @@ class PacketNetwork(PacketMemory):
         return {key: int(self._world[name][0]) for key, name in names.items() if self._world[name][0]}
 
     def check(self, now: int) -> list[str]:
-        """Packets sent = arrived + lost + in the network (counted twice over); no link above its rate."""
+        """Packets sent = arrived + lost + in the network (counted twice over); the same of bytes; no link too fast."""
         world = {name: int(self._world[name][0]) for name in self._world.dtype.names or ()}
         inside = self._packets - world["free_count"]
         found = int(kernel.count_packets(self._address))
@@ -299,6 +332,10 @@ class PacketNetwork(PacketMemory):
         broken = []
         if sent - gone != inside or inside != found:
             broken.append(f"packets: {sent} sent, {gone} arrived or lost, {inside} in the pool, {found} on links")
+        waiting = int(self._flows["left"][list(self._slot_of.values())].sum())
+        if self._accepted != world["delivered_bytes"] + waiting + self._withdrawn:
+            text = f"{world['delivered_bytes']} delivered, {waiting} to come, {self._withdrawn} withdrawn or lost"
+            broken.append(f"packets: {self._accepted} payload bytes in, {text}")
         carried = self.link_totals(now)["bytes"].astype(np.float64)
         over = np.flatnonzero(carried * 8e12 > self.topology.link_rate * (float(now) + 1) * (1 + 1e-12))
         broken += [f"link {self.topology.link_name[link]} carried more than its rate allows" for link in over[:5]]

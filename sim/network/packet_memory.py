@@ -19,7 +19,7 @@ from sim.network.settings import ACK_BYTES, PacketChoice, PacketSettings
 
 _NO_LIMIT = 2**62
 _BINS = 1024  # reordering distances told apart
-_RESULTS = ("id", "delivered", "end", "retransmitted", "reordered", "lost")  # as in Done
+_RESULTS = ("id", "delivered", "end", "retransmitted", "reordered", "lost", "left", "stopped")  # as in Done
 _FIELDS = WORLD.names or ()
 # where in the world's record the often read numbers are
 DONE, FREE, NICS, TIMERS, TOLD, TRACED, RECORDS = (

@@ -26,7 +26,7 @@ class Stream(NamedTuple):
     bytes: int  # payload
     path: tuple[int, ...] | None  # link indices; None: all equal-cost paths
     weight: float = 1.0  # fluid: share of a bottleneck
-    cap: int | None = None  # fluid: bit/s at most
+    cap: int | None = None  # bit/s on links at most; packet engines: sent at that pace, headers included
     notify: bool = True  # somebody waits for the delivery
     ask: bool = False  # packet engines: tell retransmission timeouts, and wait for `reroute` before going on
     notify_end: bool = False  # transports with ACKs: somebody waits for the last one
@@ -41,7 +41,9 @@ class Tell(NamedTuple):
 
 
 class Done(NamedTuple):
-    """The end of a stream. ``delivered``: the last new byte arrived; ``end``: the last ACK, or the same. In ps."""
+    """The end of a stream. ``delivered``: the last new byte arrived (-1: it never did); ``end``: the last ACK, or the
+    same, or when nothing more was to come of a stopped one. In ps.
+    """
 
     stream: int
     delivered: int
@@ -49,6 +51,8 @@ class Done(NamedTuple):
     retransmitted: int  # packets sent again
     reordered: int  # packets that arrived after one sent later
     lost: int  # packets lost for good: the stream was not delivered if above 0
+    undelivered: int = 0  # payload bytes that never arrived: of a stopped stream, or of those packets
+    stopped: int = 0  # 1: a stop came before its end
 
 
 class LinkState(NamedTuple):
@@ -87,6 +91,14 @@ class Network(Protocol):
 
     def reroute(self, stream: int, path: tuple[int, ...] | None) -> None: ...
 
+    def stop(self, stream: int) -> None:
+        """The source sends nothing more. What has left it still arrives: the stream ends when none of it is under way.
+
+        In engines without packets it ends at once, and what has drained by then is delivered. A stream that has ended,
+        or that the source is done with, is left alone; one that would start in this instant doesn't.
+        """
+        ...
+
     def set_links(self, links: Sequence[int], up: bool) -> None: ...
 
     def set_routes(self, routes: Routes) -> None: ...
@@ -96,7 +108,7 @@ class Network(Protocol):
         ...
 
     def commit(self, now: int) -> None:
-        """Applies the commands of this instant: link changes, then routes, then reroutes, then starts by stream id."""
+        """Applies the commands of this instant: link changes, routes, reroutes, stops, and starts by stream id."""
         ...
 
     def next_time(self) -> int:
@@ -117,6 +129,14 @@ class Network(Protocol):
 
     def active(self) -> list[int]:
         """The streams that have started and not ended."""
+        ...
+
+    def undelivered(self, stream: int, now: int) -> int:
+        """Payload bytes of an active stream that have not arrived (in engines without packets: not drained)."""
+        ...
+
+    def longest_gap(self) -> int:
+        """ps that may lie between two packets of a stream that nothing but its own pace holds up."""
         ...
 
     def link_state(self, now: int) -> LinkState: ...

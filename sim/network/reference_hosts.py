@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from simpy.events import Event
 
 from models.topology import Topology
+from models.units import serialisation_ps
 from sim.network.protocol import DELIVERED, ENDED, TIMEOUT, Done, Stream, Tell
 from sim.network.settings import ACK_BYTES, PacketSettings
 
 DATA, ACK = 0, 1
-ENDS, ARRIVALS, TIMERS = (phase << 40 for phase in (1, 2, 3))  # priorities; SimPy's own are 0 and 1
+ENDS, ARRIVALS, TIMERS, PACES = (phase << 40 for phase in (1, 2, 3, 4))  # priorities; SimPy's own are 0 and 1
 BINS = 1024
 
 
@@ -43,6 +44,7 @@ class Flow:
     path: tuple[int, ...] | None
     packets: int
     last_bytes: int
+    due: int  # a paced flow sends no more before
     # the sender
     next_new: int = 0  # go-back-N: goes back to the first unacknowledged packet
     again: deque[int] = field(default_factory=deque)  # selective repeat: to be sent again, in order
@@ -52,10 +54,14 @@ class Flow:
     epoch: int = 0  # timeouts so far
     deadline: int = -1
     blocked: bool = False  # a timeout waits for a new path
+    paced: bool = False  # a timer will wake it when it is due
+    halted: bool = False  # it was stopped
+    inside: int = 0  # packets in the network, ACKs included
     waits_at: Port | None = None  # the NIC in whose turn it stands
     # the receiver
     received: set[int] = field(default_factory=set)
     highest: int = 0
+    arrived: int = 0  # payload bytes
     # the account
     lost: int = 0
     retransmitted: int = 0
@@ -122,7 +128,8 @@ class Hosts:
         self._tells: list[Tell] = []
         self._counters: dict[tuple[str, str], int] = {}
         self._account = {"sent": 0, "arrived": 0, "lost": 0}
-        self._delivered_bytes = 0
+        self._accepted = self._delivered_bytes = self._withdrawn = 0  # payload
+        self._gap = 0  # ps from packet to packet at the slowest pace so far
         self._distances = np.zeros(BINS, dtype=np.int64)
         self._last: list[tuple[Any, ...]] = []  # of packets that completed their streams, as in LastPackets
 
@@ -166,7 +173,7 @@ class Hosts:
 
     def _next_sequence(self, flow: Flow) -> int | None:
         """The packet that the flow would send now: what is to be sent again first. At least one may be in flight."""
-        if flow.blocked or flow.over:
+        if flow.blocked or flow.halted or flow.over:
             return None
         while flow.again and flow.again[0] in flow.acked:
             flow.again.popleft()
@@ -182,9 +189,17 @@ class Hosts:
         return sequence
 
     def _wake(self, flow: Flow) -> None:
-        """A flow that can send and isn't in a NIC's turn queues up; the link of its next packet is chosen here."""
+        """A flow that can send and isn't in a NIC's turn queues up; the link of its next packet is chosen here.
+
+        A paced flow that isn't due waits for a timer first.
+        """
         sequence = self._next_sequence(flow)
         if flow.waits_at is not None or sequence is None:
+            return
+        if flow.due > self._now:
+            if not flow.paced:
+                flow.paced = True
+                self._after(flow.due - self._now, PACES + flow.stream.id, lambda: self._is_due(flow))
             return
         host = flow.stream.src
         link: int | None
@@ -197,6 +212,10 @@ class Hosts:
         flow.waits_at = self._ports[link]
         flow.waits_at.turn.append(flow)
         self._ring(flow.waits_at)
+
+    def _is_due(self, flow: Flow) -> None:
+        flow.paced = False
+        self._wake(flow)
 
     def _make_packet(self, flow: Flow, port: Port) -> Packet:
         sequence = self._next_sequence(flow)
@@ -211,6 +230,9 @@ class Hosts:
         if sequence in flow.sent:
             flow.retransmitted += 1
         flow.sent.add(sequence)
+        if flow.stream.cap is not None:
+            flow.due = max(flow.due + serialisation_ps(size, flow.stream.cap), self._now)
+        flow.inside += 1
         self._account["sent"] += 1
         self._inside += 1
         if self.settings.acks:
@@ -224,7 +246,7 @@ class Hosts:
 
     def _timer(self, flow: Flow, due: int) -> None:
         """All that is in flight counts as lost, if nothing was sent and no ACK came for one timeout."""
-        if flow.over or due != flow.deadline or not flow.outstanding:
+        if flow.over or flow.halted or due != flow.deadline or not flow.outstanding:
             return
         self._count("timers", "retransmission timeout")
         flow.epoch += 1
@@ -258,11 +280,20 @@ class Hosts:
                 self._tells.append(Tell(ENDED, flow.stream.id))
         else:
             self._wake(flow)
+            self._end_halted(flow)
 
-    def _finish(self, flow: Flow) -> None:
+    def _end_halted(self, flow: Flow) -> None:
+        """A stopped flow ends when none of its packets is in the network, unless it has ended as usual."""
+        if flow.halted and not flow.over and flow.inside == 0:
+            self._finish(flow, stopped=1)
+
+    def _finish(self, flow: Flow, stopped: int = 0) -> None:
         flow.end = self._now
-        del self._flows[flow.stream.id]
-        self._done.append(Done(flow.stream.id, flow.delivered, flow.end, flow.retransmitted, flow.reordered, flow.lost))
+        ident, rest = flow.stream.id, flow.stream.bytes - flow.arrived
+        del self._flows[ident]
+        self._withdrawn += rest
+        counts = (flow.retransmitted, flow.reordered, flow.lost)
+        self._done.append(Done(ident, flow.delivered, flow.end, *counts, rest, stopped))
 
     # -- the receiver
 
@@ -279,6 +310,7 @@ class Hosts:
             self._leave(packet, "arrived")
             if len(flow.received) + flow.lost == flow.packets:
                 self._finish(flow)
+            self._end_halted(flow)
             return
         # the packet becomes its own ACK and takes its way back
         self._account["arrived"] += 1
@@ -290,6 +322,7 @@ class Hosts:
     def _take(self, flow: Flow, packet: Packet) -> None:
         """A packet that arrives for the first time."""
         flow.received.add(packet.sequence)
+        flow.arrived += self._payload(flow, packet.sequence)
         self._delivered_bytes += self._payload(flow, packet.sequence)
         if packet.transmission == 0:
             distance = max(0, flow.highest - packet.sequence)
@@ -304,8 +337,21 @@ class Hosts:
 
     # -- losses and accounts
 
+    def delivered_bytes(self) -> int:
+        return self._delivered_bytes
+
+    def reordering(self) -> NDArray[np.int64]:
+        return self._distances.copy()
+
+    def counters(self) -> dict[tuple[str, str], int]:
+        return dict(self._counters)
+
+    def longest_gap(self) -> int:
+        return self._gap
+
     def _leave(self, packet: Packet, how: str) -> None:
         self._inside -= 1
+        packet.flow.inside -= 1
         self._account[how] += 1
 
     def _drop(self, port: Port, packet: Packet, reason: str) -> None:
@@ -322,6 +368,7 @@ class Hosts:
             flow.lost += 1
             if len(flow.received) + flow.lost == flow.packets:
                 self._finish(flow)
+        self._end_halted(flow)
 
     def _count(self, what: str, reason: str) -> None:
         self._counters[what, reason] = self._counters.get((what, reason), 0) + 1

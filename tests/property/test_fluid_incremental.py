@@ -51,6 +51,7 @@ class History:
         self.up = np.ones(self.topology.links, dtype=bool)
         self.streams: dict[int, tuple[np.ndarray, np.ndarray, float, float]] = {}
         self.number = 0
+        self.sizes: list[int] = []
 
     def way(self) -> tuple[tuple[int, ...] | None, np.ndarray, np.ndarray, tuple[int, int]]:
         rng = self.rng
@@ -70,6 +71,7 @@ class History:
         cap = int(rng.integers(1, 10**10)) if rng.random() < 0.25 and not self.equal else None
         size = 10**6 if self.equal else int(rng.integers(1, 10**7))
         self.network.add(Stream(self.number, src, dst, size, path, weight, cap))
+        self.sizes.append(size)
         self.streams[self.number] = (links, share, weight, np.inf if cap is None else float(cap))
         self.number += 1
 
@@ -87,6 +89,8 @@ class History:
             path = tuple(rng.choice(self.topology.links, 2, replace=False).tolist())
             self.network.reroute(stream, path)
             self.streams[stream] = (np.array(path, dtype=np.int32), np.ones(2), *self.streams[stream][2:])
+        for _ in range(int(rng.integers(0, 3)) if active and rng.random() < 0.3 else 0):
+            self.network.stop(int(rng.choice([*active, self.number - 1])))  # now and then one that starts just now
         self.network.commit(now)
 
     def compare(self, now: int) -> None:
@@ -111,7 +115,7 @@ class History:
 @pytest.mark.parametrize("equal", [False, True])
 @pytest.mark.parametrize("seed", range(12))
 def test_rates_are_those_of_the_full_solver_after_every_event(seed: int, equal: bool) -> None:
-    """System: random paths, splits, weights, caps. Events: starts, drains, reroutes, links down and up."""
+    """System: random paths, splits, weights, caps. Events: starts, drains, reroutes, stops, links down and up."""
     history = History(seed, links=8 if seed % 3 else 40, equal=equal)
     now = 0
     for _ in range(150):
@@ -127,4 +131,7 @@ def test_rates_are_those_of_the_full_solver_after_every_event(seed: int, equal: 
     while history.network.next_time() < INFINITY:
         now, _ = history.network.advance(history.network.next_time(), 10**6)
     assert history.network.active() == []
-    assert sorted(done.stream for done in history.network.finished()) == list(range(history.number))
+    ended = sorted(history.network.finished())
+    assert [done.stream for done in ended] == list(range(history.number))
+    assert sum(done.undelivered for done in ended) == sum(history.sizes) - history.network.delivered_bytes()
+    assert any(done.stopped and done.undelivered < history.sizes[done.stream] for done in ended)

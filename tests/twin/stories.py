@@ -55,7 +55,7 @@ class Outcome:
     counters: dict[tuple[str, str], int]
     reordering: list[int]
     delivered_bytes: int
-    active: list[int]
+    active: list[tuple[int, int]]  # and the bytes that have not arrived
     last: list[tuple[Any, ...]]  # of each completed stream: the packet that completed it, its links and their times
     broken: list[str]
 
@@ -123,7 +123,7 @@ def tell(
     seen.counters = network.counters()
     seen.reordering = network.reordering().tolist()
     seen.delivered_bytes = network.delivered_bytes()
-    seen.active = network.active()
+    seen.active = [(stream, network.undelivered(stream, clock.now)) for stream in network.active()]
     seen.last = sorted(last_packets(network.explain()))
     seen.broken = network.check(clock.now)
     return seen
@@ -295,6 +295,9 @@ def _streams(
         streams.append((rng.choice(starts), one))
         for child in range(rng.choice([0, 0, 1, 2])):
             after.setdefault(one.id, []).append(_stream(rng, topology, routes, mtu, one.id + 1 + child, pathless))
+    if rng.random() < 0.4:
+        streams = [(when, _paced(rng, topology, one)) for when, one in streams]
+        after = {ident: [_paced(rng, topology, one) for one in ones] for ident, ones in after.items()}
     rng.shuffle(streams)
     return streams, after
 
@@ -308,6 +311,12 @@ def _stream(rng: random.Random, topology: Topology, routes: Routes, mtu: int, id
     one = Stream(ident, src, dst, size, None, notify=rng.random() < 0.7, notify_end=rng.random() < 0.3)
     path = None if rng.random() < pathless else any_way(rng, topology, routes, one)
     return one._replace(path=path, ask=path is not None and rng.random() < 0.3)
+
+
+def _paced(rng: random.Random, topology: Topology, stream: Stream) -> Stream:
+    """At most as fast as some link, or a share of it; now and then much faster, or not paced at all."""
+    rate = int(rng.choice(topology.link_rate.tolist()))
+    return stream._replace(cap=rng.choice([None, rate, rate, rate // 2, rate // 3, rate * 9 // 10, rate // 7, 10**15]))
 
 
 def any_way(rng: random.Random, topology: Topology, routes: Routes, stream: Stream) -> tuple[int, ...]:
@@ -337,10 +346,10 @@ def any_way(rng: random.Random, topology: Topology, routes: Routes, stream: Stre
 
 
 def _trouble(rng: random.Random, story: Story, rows: list[tuple[int, ...]]) -> None:
-    """Links that go down and up, tables that follow, streams that change their path; at awkward instants."""
+    """Links that go down and up, tables that follow, streams that change their path or stop; at awkward instants."""
     topology, delay = story.topology, story.topology.link_delay
     sent = [row for row in rows if row[7] >= 0]
-    ends = {row[7] for row in sent} | {row[7] + int(delay[row[4]]) for row in sent}
+    ends = {row[6] for row in sent} | {row[7] for row in sent} | {row[7] + int(delay[row[4]]) for row in sent}
     awkward = sorted(when for when in ends if when < story.stop) or [1]
 
     def instant() -> int:
@@ -375,6 +384,13 @@ def _trouble(rng: random.Random, story: Story, rows: list[tuple[int, ...]]) -> N
         _, stream = rng.choice(story.streams)
         way = None if rng.random() < 0.3 else any_way(rng, topology, story.routes, stream)
         _move(story, instant(), stream.id, way)
+    everyone = [*story.streams, *((-1, one) for ones in story.after.values() for one in ones)]
+    for _ in range(rng.choice([0, 0, 1, 2, 4])):
+        begin, stream = rng.choice(everyone)
+        when = begin if begin >= 0 and rng.random() < 0.1 else instant()
+        story.commands.append((when, lambda net, ident=stream.id: net.stop(ident)))
+        if rng.random() < 0.2:
+            _move(story, when, stream.id, any_way(rng, topology, story.routes, stream))
 
 
 def _move(story: Story, when: int, stream: int, way: tuple[int, ...] | None) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import sim.clock
 from models.builders import star
+from models.ideal import pipeline_ps
 from models.paths import Routes
 from models.topology import Topology, TopologyBuilder
 from sim.clock import Clock
@@ -82,9 +83,10 @@ def test_the_way_of_a_last_packet_is_the_one_in_the_trace(seed: int) -> None:
 
 
 def test_stories_are_not_dull() -> None:
-    """What the twins must agree in does happen: losses of all kinds, timeouts, reordering, marks, waiting."""
+    """What the twins must agree in does happen: losses of all kinds, timeouts, reordering, marks, waiting, stops."""
     counters: dict[tuple[str, str], int] = {}
     marked = reordered = multihomed = 0
+    stopped = stopped_whole = stopped_again = 0  # without any loss; with packets sent again before
     for seed in range(0, STORIES, 3):
         story = make(seed)
         outcome = tell(story, PacketNetwork)
@@ -93,9 +95,14 @@ def test_stories_are_not_dull() -> None:
         marked += sum(outcome.totals["marked"])
         reordered += sum(outcome.reordering[1:])
         multihomed += bool(np.any(np.bincount(story.topology.link_src)[: story.topology.hosts] > 1))
+        ends = [done for done in outcome.done if done.stopped]
+        stopped += len(ends)
+        stopped_whole += sum(done.undelivered == 0 for done in ends)
+        stopped_again += sum(done.retransmitted > 0 for done in ends)
     assert min(counters.values()) > 20
     assert len(counters) == 6
-    assert min(marked, reordered, multihomed) > 20
+    assert min(marked, reordered, multihomed, stopped) > 20
+    assert min(stopped_whole, stopped_again) > 3
 
 
 # -- stories with known ends. Two hosts on a switch: 1000 B and no header are 80 ns, a link's delay is 100 ns
@@ -290,3 +297,97 @@ def test_the_last_of_two_link_commands_of_an_instant_holds(engine: Any) -> None:
     stage.send(0, 0, 1, 1000)
     stage.clock.run(until=10**7)
     assert stage.log == []
+
+
+# -- paced and stopped streams. Two hosts on a switch, 1000 B in 80 ns, 100 ns a link
+
+
+def sent(stage: Stage, stream: int = 0) -> list[int]:
+    """When its packets left the source."""
+    return sorted(row[6] for row in stage.rows if row[0] == stream and row[3] == DATA and row[4] == 0)
+
+
+@ENGINES
+@pytest.mark.parametrize("acks", [False, True])
+def test_a_paced_stream_sends_at_its_cap(engine: Any, acks: bool) -> None:
+    """1000 B at 30 Gbit/s are due every 266,667 ps, rounded up; the unloaded time says when the last one arrives."""
+    stage = Stage(engine, small_star(2), acks=acks)
+    stage.send(0, 0, 1, 3500, cap=30 * GBPS)
+    stage.clock.run(until=10**8)
+    assert sent(stage) == [0, 266_667, 533_334, 800_001]
+    ideal = pipeline_ps(3500, 1000, 0, [(100 * GBPS, 100_000)] * 2, 30 * GBPS)
+    assert stage.log == [(ideal, [Tell(DELIVERED, 0)])] == [(800_001 + 2 * (40_000 + 100_000), [Tell(DELIVERED, 0)])]
+    assert stage.network.longest_gap() == 266_667
+
+
+@ENGINES
+def test_a_paced_stream_makes_up_for_a_short_wait_only(engine: Any) -> None:
+    """Due at 160 ns, behind another's packet until 200: the next is due at 320. A NIC away for long: two at once."""
+    stage = Stage(engine, small_star(2), acks=False)
+    stage.send(0, 0, 1, 6000, cap=50 * GBPS)
+    stage.at(120_000, lambda: stage.send(1, 0, 1, 1000))
+    stage.at(500_000, lambda: stage.network.set_links([0], False))
+    stage.at(1_000_000, lambda: stage.network.set_links([0], True))
+    stage.clock.run(until=10**8)
+    assert sent(stage) == [0, 200_000, 320_000, 480_000, 1_000_000, 1_080_000]
+
+
+@ENGINES
+def test_what_is_sent_again_is_paced_too(engine: Any) -> None:
+    """After the silence of a timeout one packet is due besides the next: credit never is more than that."""
+    stage = Stage(engine, small_star(2), rto=1_000_000)
+    stage.send(0, 0, 1, 3000, cap=25 * GBPS)
+    into = stage.topology.find_links("switch0->host1")
+    stage.network.set_links(into, False)
+    stage.at(1_640_000, lambda: stage.network.set_links(into, True))
+    stage.clock.run(until=10**8)
+    assert sent(stage) == [0, 320_000, 640_000, 1_640_000, 1_720_000, 1_960_000]
+    assert stage.network.finished()[0].retransmitted == 3
+
+
+@ENGINES
+def test_a_stop_in_the_instant_of_an_arrival(engine: Any) -> None:
+    """At 180 ns the first packet is at the switch, the second has just left, the third is on the wire: all arrive."""
+    stage = Stage(engine, small_star(2), acks=False)
+    stage.send(0, 0, 1, 9000)
+    stage.at(180_000, lambda: stage.network.stop(0))
+    stage.clock.run(until=170_000)
+    assert stage.network.undelivered(0, 170_000) == 9000
+    stage.clock.run(until=10**7)
+    assert sent(stage) == [0, 80_000, 160_000]
+    assert stage.log == []
+    assert stage.network.finished() == [Done(0, -1, 160_000 + 360_000, 0, 0, 0, 6000, 1)]
+    assert stage.network.check(10**7) == []
+    assert stage.network.next_time() == INFINITY
+
+
+@ENGINES
+def test_a_stop_while_a_retransmission_is_due(engine: Any) -> None:
+    """All packets or all ACKs are lost, then comes the stop, with the timer running: nothing is sent again."""
+    for link, delivered, missing in (("switch0->host1", -1, 2000), ("host1->switch0", 440_000, 0)):
+        stage = Stage(engine, small_star(2), rto=1_000_000)
+        stage.send(0, 0, 1, 2000)
+        stage.network.set_links(stage.topology.find_links(link), False)
+        stage.at(900_000, lambda stage=stage: stage.network.stop(0))
+        stage.clock.run(until=10**8)
+        assert stage.network.finished() == [Done(0, delivered, 900_000, 0, 0, 0, missing, 1)]
+        assert sent(stage) == [0, 80_000]
+        assert stage.network.counters() == {("packets lost", "link down"): 2}
+
+
+@ENGINES
+def test_a_stop_that_comes_too_late_or_too_early(engine: Any) -> None:
+    """All is sent when 0 is stopped: it ends as usual. 1 never starts; 2 is unknown; 3 waits at the NIC behind 0."""
+    stage = Stage(engine, small_star(2))
+    stage.send(0, 0, 1, 1000, notify_end=True)
+    stage.send(3, 0, 1, 1000)
+    stage.send(1, 0, 1, 700)
+    stage.network.stop(1)
+    stage.at(40_000, lambda: [stage.network.stop(ident) for ident in (0, 2, 3)])
+    stage.clock.run(until=10**7)
+    done = {one.stream: one for one in stage.network.finished()}
+    assert done.keys() == {0, 1, 3}
+    assert done[0] == Done(0, 360_000, 360_000 + 210_240, 0, 0, 0)
+    assert done[1] == Done(1, -1, 0, 0, 0, 0, 700, 1)
+    assert done[3] == Done(3, -1, 40_000, 0, 0, 0, 1000, 1)
+    assert stage.network.active() == []

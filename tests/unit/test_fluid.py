@@ -203,6 +203,81 @@ def test_a_reroute_moves_what_is_left() -> None:
     assert engine.link_totals(now)["bytes"].tolist() == [1_500_000, 0, 500_000, 0]
 
 
+def test_a_stopped_stream_leaves_its_share_and_keeps_what_it_moved() -> None:
+    """Two streams at 4 Gbit/s; one stops at 1 ms with half a MB gone, the other goes on at 8. One starts too late."""
+    topology = chain(2)
+    path = way(topology, "h0", "s0", "s1", "h1")
+    engine = network(topology, Stream(0, 0, 1, 10**6, path), Stream(1, 0, 1, 10**6, path))
+    assert engine.advance(1000 * US, 10**6) == (1000 * US, [])
+    assert engine.undelivered(0, 1000 * US) == 500_000
+    for stream in (0, 2, 77):
+        engine.stop(stream)
+    engine.add(Stream(2, 0, 1, 1000, path))
+    assert engine.undelivered(2, 1000 * US) == 1000
+    engine.commit(1000 * US)
+    assert engine.rates() == {1: 8 * G}
+    assert sorted(engine.finished()) == [
+        Done(0, -1, 1000 * US, 0, 0, 0, 500_000, 1),
+        Done(2, -1, 1000 * US, 0, 0, 0, 1000, 1),
+    ]
+    assert story(engine) == [(1503 * US, 1)]
+    assert engine.delivered_bytes() == 1_500_000
+    assert engine.link_totals(1503 * US)["bytes"][path[0]] == 1_500_000
+    assert engine.check(1503 * US) == []
+
+
+def test_a_stop_is_too_late_for_a_stream_that_has_drained() -> None:
+    """At 1001 us its bytes have left and travel: it is delivered as if nothing was said."""
+    topology = chain(2)
+    path = way(topology, "h0", "s0", "s1", "h1")
+    for engine in (network(topology, Stream(0, 0, 1, 10**6, path)), IdealNetwork(topology, FixedShares())):
+        if isinstance(engine, IdealNetwork):
+            engine.add(Stream(0, 0, 1, 10**6, path))
+            engine.commit(0)
+        engine.advance(1001 * US, 10**6)
+        engine.stop(0)
+        engine.commit(1001 * US)
+        assert engine.undelivered(0, 1001 * US) == 0
+        assert story(engine) == [(1003 * US, 0)]
+        assert engine.finished() == [Done(0, 1003 * US, 1003 * US, 0, 0, 0)]
+
+
+def test_a_move_in_the_instant_of_the_start_counts() -> None:
+    topology = chain(3)
+    for engine in (FluidNetwork(topology, FixedShares()), IdealNetwork(topology, FixedShares())):
+        engine.add(Stream(0, 0, 1, 10**6, way(topology, "h0", "s0", "s1", "h1")))
+        engine.reroute(0, way(topology, "s0", "s1"))
+        engine.commit(0)
+        assert story(engine) == [(1001 * US, 0)]
+
+
+def test_a_cap_counts_as_links_do_and_stays_on_a_reroute() -> None:
+    """At an efficiency of a half links of 8 carry 4 Gbit/s of payload, and a cap of 2 lets 1 through."""
+    topology = chain(2)
+    path = way(topology, "h0", "s0", "s1", "h1")
+    for engine in (FluidNetwork(topology, FixedShares(), 0.5), IdealNetwork(topology, FixedShares(), 0.5)):
+        engine.add(Stream(0, 0, 1, 10**6, path, 3.0, 2 * G))
+        engine.commit(0)
+        engine.reroute(0, path[1:])
+        engine.commit(4000 * US)
+        assert story(engine) == [(8000 * US + 2 * US, 0)]
+
+
+def test_ideal_stops_too() -> None:
+    topology = chain(2)
+    engine = IdealNetwork(topology, FixedShares())
+    for number in range(2):
+        engine.add(Stream(number, 0, 1, 10**6, way(topology, "h0", "s0", "s1", "h1")))
+    engine.commit(0)
+    engine.stop(0)
+    engine.stop(2)
+    engine.add(Stream(2, 0, 1, 10, None))
+    engine.commit(250 * US)
+    assert engine.finished() == [Done(0, -1, 250 * US, 0, 0, 0, 750_000, 1), Done(2, -1, 250 * US, 0, 0, 0, 10, 1)]
+    assert story(engine) == [(1003 * US, 1)]
+    assert engine.check(0) == []
+
+
 def random_streams(seed: int, topology: Topology) -> list[tuple[int, Stream]]:
     rng = np.random.default_rng(seed)
     last = topology.hosts - 1

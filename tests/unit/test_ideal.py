@@ -74,14 +74,15 @@ def test_pieces_do_not_outrun_their_flow(tmp_path: Path) -> None:
     assert load(out).frame("flows")["slowdown"].min() >= 1.0
 
 
-def test_the_pipeline_is_the_recursion_packet_by_packet() -> None:
+@pytest.mark.parametrize("cap", [None, 400 * 10**9, 50 * 10**9, 30 * 10**9, 10**9 // 3])
+def test_the_pipeline_is_the_recursion_packet_by_packet(cap: int | None) -> None:
     hops = [(100 * 10**9, 500_000), (40 * 10**9, 1), (400 * 10**9, 70_000)]
     size, mtu, header = 10_001, 1000, 64
     free = [0] * len(hops)
-    for first in range(0, size, mtu):
+    for number, first in enumerate(range(0, size, mtu)):
         wire = min(mtu, size - first) + header
-        now = 0
+        now = 0 if cap is None else number * serialisation_ps(mtu + header, cap)
         for hop, (rate, delay) in enumerate(hops):
             free[hop] = max(now, free[hop]) + serialisation_ps(wire, rate)
             now = free[hop] + delay
-    assert pipeline_ps(size, mtu, header, hops) == now
+    assert pipeline_ps(size, mtu, header, hops, cap) == now

@@ -93,8 +93,8 @@ function showComparison() {
 }
 
 function showTables(run) {
-  for (const [section, table] of [["collectives", "collectives"], ["moe", "moe_steps"], ["gpus", "gpus"],
-    ["counters", "counters"]]) {
+  for (const [section, table] of [["collectives", "collectives"], ["moe", "moe_steps"], ["demands", "demands"],
+    ["decisions", "decisions"], ["gpus", "gpus"], ["counters", "counters"]]) {
     const body = document.querySelector(`#${section} .body`);
     body.querySelectorAll(":scope > .run, :scope > .none").forEach((old) => old.remove());
     const told = run.tables[table], box = h("div", { class: "run" });
@@ -105,7 +105,7 @@ function showTables(run) {
 }
 
 function showGrids() {
-  for (const [section, name] of [["collectives", "collectives"], ["moe", "moe_steps"]]) {
+  for (const [section, name] of [["collectives", "collectives"], ["moe", "moe_steps"], ["demands", "demands"]]) {
     const told = data.grids[name];
     if (!told) continue;
     const body = document.querySelector(`#${section} .body`);
