@@ -39,8 +39,14 @@ def solve_whole(program: Program, solver: str, effort: Effort) -> Answer:
 
 
 def solve_linear(program: Program, solver: str, effort: Effort) -> Answer:
-    """A linear program, by one of ``LP_SOLVERS``. At a limit of seconds there is neither x nor a bound."""
-    return {"highs": _highs, "linprog": _linprog}[solver](program, effort)
+    """A linear program, by one of ``LP_SOLVERS``. At a limit of seconds there is neither x nor a bound.
+
+    KeyboardInterrupt comes out when it is solved: no half of it is of use.
+    """
+    answer = {"highs": _highs, "linprog": _linprog}[solver](program, effort)
+    if answer.interrupted:
+        raise KeyboardInterrupt
+    return answer
 
 
 def missing(package: str, need: str) -> InputError:

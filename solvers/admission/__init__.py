@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from typing import Literal
 
 from models.errors import InputError
@@ -19,6 +20,7 @@ METHODS = ("ilp", "ga", "greedy", "lp_rounding")
 FORMS = ("path", "arc")
 SOLVERS = ("auto", "highs", "pulp", "cbc", "cpsat")  # auto: HiGHS, then CBC
 
+_MODULES = {"ilp": ("ilp", "lp_rounding"), "arc": ("arc",), "ga": ("ga",), "lp_rounding": ("lp_rounding",)}
 _Attempt = tuple[str, Callable[[Limits], Plan]]
 
 
@@ -48,6 +50,7 @@ def solve(
     ``limits.seconds`` hold for all of it. A solver that the caller named and that is not installed is an InputError.
     Not even a fallback helps against a solver that aborts the process; CBC runs in one of its own.
     """
+    _load(method, form)
     began = time.perf_counter()
     notes: list[str] = []
     full = False  # whether a heuristic could not place a required demand
@@ -79,6 +82,12 @@ def solve(
     if full:
         return _not_found(problem, method, notes, began, limits, bound)
     raise PlanError("; ".join(notes))
+
+
+def _load(method: str, form: str) -> None:
+    """Imports what the method needs before its time counts: the first import of all compiles the kernels."""
+    for name in ("check", "path_form", "greedy", *_MODULES.get("arc" if form == "arc" else method, ())):
+        import_module(f"solvers.admission.{name}")
 
 
 def _attempts(

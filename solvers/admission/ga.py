@@ -11,6 +11,10 @@ decoding, and tells good moves from bad ones.
 Lopez et al., "Priority Flow Admission and Routing in SDN: Exact and Heuristic Approaches", arXiv 2009.10822, have a
 genetic algorithm with about 95 % of the optimum in a fixed time; its operators are not public, these are our own.
 Memetic algorithms: P. Moscato, Caltech C3P report 826, 1989.
+
+Measured by ``benchmarks/admission_ga.py`` on congested instances: in the same CPU time pymoo's operators make a
+fourteenth of our children at 300 demands and a quarter at 2,000, and reach less, so they are not used. Settings changed
+two- to tenfold, one at a time, moved the mean share of the bound by 0.1 %.
 """
 
 from __future__ import annotations
