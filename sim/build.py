@@ -17,6 +17,7 @@ from models.structure import longest_rtt, scale_up_rtt
 from models.topology import NIC, Topology
 from models.units import PS_PER_SECOND
 from sim import sources
+from sim.build_admission import AdmissionWiring
 from sim.build_moe import MoeWiring, gpus_of
 from sim.clock import Clock
 from sim.dispatch.path import spray
@@ -32,6 +33,7 @@ from sim.processes.kernels import KEPT
 from sim.processes.matrix import Matrix
 from sim.processes.moe import Steps
 from sim.rng import Streams
+from sim.scenario.demands import Demands
 from sim.scenario.fabric import prepare
 from sim.scenario.load import Loaded
 from sim.scenario.moe import Moe
@@ -67,6 +69,7 @@ class World:
     collectives: Collectives
     gpus: Gpus
     moe: MoeWiring
+    admission: AdmissionWiring
     expected_bytes: int | None  # payload of all work, where it can be told beforehand
     loads: list[float]  # of workloads that are given one
     housekeeping: int = 1  # SimPy events that are always planned: telemetry's next sample
@@ -81,7 +84,8 @@ class World:
         for device in self.gpus.out_of_memory():
             full["GPUs out of memory", device.settings.kind] += 1
         left_out = self.gpus.kernels.left_out
-        return self.moe.counted() | full | {("kernels left out of their table", f"more than {KEPT:,}"): left_out}
+        kernels = {("kernels left out of their table", f"more than {KEPT:,}"): left_out}
+        return self.moe.counted() | self.admission.refused.count | full | kernels
 
 
 def build(loaded: Loaded) -> World:
@@ -112,7 +116,8 @@ def build(loaded: Loaded) -> World:
         network.set_links(broken, False)
     collectives, gpus = Collectives(), gpus_of(loaded, clock, streams)
     moe = MoeWiring(loaded, topology, clock, flows, streams, gpus)
-    maker = _Maker(loaded, topology, clock, flows, streams, collectives, gpus, moe)
+    admission = AdmissionWiring(loaded, topology, clock, flows, streams, up)
+    maker = _Maker(loaded, topology, clock, flows, streams, collectives, gpus, moe, admission)
     for index, item in enumerate(scenario.workload):
         maker.make(index, item)
     telemetry = Telemetry(
@@ -121,13 +126,13 @@ def build(loaded: Loaded) -> World:
         topology,
         None if scenario.telemetry.interval == "auto" else scenario.telemetry.interval,
         list(scenario.telemetry.links),
-        flows.active,
+        lambda: flows.active() + admission.backlog(),
         _shortest(loaded, topology, maker.expected),
     )
-    faults = _faults(loaded, topology, clock, network, flows)
+    faults = _faults(loaded, topology, clock, network, flows, admission)
     return World(
         loaded, topology, clock, network, flows, maker.work, maker.endless, faults, telemetry, collectives, gpus, moe,
-        maker.expected, maker.loads,
+        admission, maker.expected, maker.loads,
     )  # fmt: skip
 
 
@@ -219,7 +224,9 @@ def _network(loaded: Loaded, topology: Topology, routes: Routes, streams: Stream
     return PacketNetwork(topology, routes, settings, choice, explains=explains)
 
 
-def _faults(loaded: Loaded, topology: Topology, clock: Clock, network: Network, flows: Flows) -> Faults | None:
+def _faults(
+    loaded: Loaded, topology: Topology, clock: Clock, network: Network, flows: Flows, admission: AdmissionWiring
+) -> Faults | None:
     if not loaded.scenario.events:
         return None
     found = []
@@ -235,6 +242,7 @@ def _faults(loaded: Loaded, topology: Topology, clock: Clock, network: Network, 
         routes = Routes(topology, up)
         network.set_routes(routes)
         flows.converge(routes)
+        admission.hear(up)
 
     return Faults(clock, network, topology.links, found, loaded.scenario.fabric.convergence_delay, converge)
 
@@ -281,8 +289,9 @@ class _Maker:
         collectives: Collectives,
         gpus: Gpus,
         moe: MoeWiring,
+        admission: AdmissionWiring,
     ) -> None:
-        self.moe = moe
+        self.moe, self.admission = moe, admission
         self.loaded, self.topology, self.clock, self.flows, self.streams = loaded, topology, clock, flows, streams
         self.collectives, self.gpus = collectives, gpus
         self.work: list[Work] = []
@@ -298,8 +307,17 @@ class _Maker:
         elif isinstance(item, Moe):
             self._expect(None)
             self.work.append(self.moe.make(index, item))
+        elif isinstance(item, Demands):
+            self._demands(index, item)
         else:
             self._flows(index, item)
+
+    def _demands(self, index: int, item: Demands) -> None:
+        self._expect(None)
+        work, drawn = self.admission.make(index, item)
+        if drawn.load is not None:
+            self.loads.append(drawn.load)
+        (self.endless if drawn.endless else self.work).append(work)
 
     def _expect(self, size: float | None) -> None:
         self.expected = None if size is None or self.expected is None else self.expected + int(size)
@@ -311,6 +329,7 @@ class _Maker:
             self.clock, self.flows, self.gpus, self.collectives, plan, sources.hosts_of(item, self.topology),
             op=item.op, algorithm=self.loaded.dispatch["collective"].policy.name, size=item.size, repeat=item.repeat,
             gap=item.gap, root=item.root, name=f"workload.{index}",
+            rounds=self.admission.rounds(item.admission) if item.admission else None,
         )  # fmt: skip
         self.work.append(work)
 
@@ -324,5 +343,10 @@ class _Maker:
         self._expect(drawn.expected)
         if drawn.load is not None:
             self.loads.append(drawn.load)
-        work = arrivals.Arrivals(self.clock, self.flows, drawn.blocks, endless=drawn.endless, name=f"workload.{index}")
+        door = self.admission.door(item.admission) if item.admission else None
+        work = arrivals.Arrivals(
+            self.clock, door or self.flows, drawn.blocks, endless=drawn.endless, name=f"workload.{index}"
+        )
+        if door is not None:
+            door.on_given_up = work.give_up
         (self.endless if drawn.endless else self.work).append(work)

@@ -57,14 +57,18 @@ def frame(name: str, columns: Mapping[str, Any]) -> pd.DataFrame:
 def fabric_facts(topology: Topology) -> dict[str, Any]:
     """What analysis must know of the fabric: its kind, the number of hosts, the switches of each tier by name.
 
-    The hosts' names only where they are not host0, host1, ... by rank.
+    The hosts' names only where they are not host0, host1, ... by rank; where nodes are on a map if that is known.
     """
     tiers: dict[str, list[str]] = {}
     for node in range(topology.hosts, topology.nodes):
         tiers.setdefault(tier_name(topology, node), []).append(topology.node_name[node])
-    facts = {"kind": topology.kind, "hosts": topology.hosts, "tiers": tiers}
+    facts: dict[str, Any] = {"kind": topology.kind, "hosts": topology.hosts, "tiers": tiers}
     names = topology.node_name[: topology.hosts]
-    return facts if names == [f"host{host}" for host in range(topology.hosts)] else {**facts, "host_names": names}
+    if names != [f"host{host}" for host in range(topology.hosts)]:
+        facts["host_names"] = names
+    if topology.place:
+        facts["places"] = topology.place
+    return facts
 
 
 def tier_name(topology: Topology, node: int) -> str:

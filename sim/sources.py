@@ -5,20 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from models import connection_matrix, flow_files, sizes
+from models import connection_matrix, demands, flow_files, offered, sizes
 from models.structure import describe
 from models.topology import Topology
 from models.units import PS_PER_SECOND
 from sim.dispatch.api import Exchange
 from sim.dispatch.groups import layout_of, schedule_of
 from sim.processes import arrivals, pairs
+from sim.processes import demands as asked
 from sim.processes.matrix import Transfer, Trigger, of_connections, together
 from sim.processes.plan import Plan, exchange_of, priced, profile_named
 from sim.rng import Streams
+from sim.scenario.arriving import Fixed, Gravity, RackSkewed
+from sim.scenario.demands import ChoiceRate, ConstantHold, ConstantRate, UniformRate
+from sim.scenario.demands import Demands as DemandsSpec
 from sim.scenario.load import Loaded
-from sim.scenario.workloads import Cdf, Collective, Constant, Exponential, Fixed, Named, RackSkewed
+from sim.scenario.workloads import Cdf, Collective, Constant, Exponential, Named
 from sim.scenario.workloads import Flows as FlowsSpec
 from sim.scenario.workloads import Matrix as MatrixSpec
+
+_LONGEST_GAP = 2**59  # ps
 
 
 class Drawn(NamedTuple):
@@ -86,6 +92,74 @@ def flows_of(item: FlowsSpec, index: int, loaded: Loaded, topology: Topology, st
     )
 
 
+class DrawnDemands(NamedTuple):
+    """Demands over time. ``endless``: some never come or go of themselves. ``total``: all, where it is known."""
+
+    blocks: Iterator[asked.Block]
+    endless: bool
+    total: int | None
+    load: float | None  # the load that the workload is given, if it is
+
+
+def demands_of(item: DemandsSpec, index: int, loaded: Loaded, topology: Topology, streams: Streams) -> DrawnDemands:
+    """The demands of a file, or drawn ones."""
+    if item.file is not None:
+        table = demands.read(loaded.beside(item.file), topology)
+        return DrawnDemands(asked.listed_demands(table), bool((table.hold < 0).any()), len(table.id), None)
+    spec: Any = item.arrivals
+    drawn = _pairs(item.pairs, index, topology, streams)
+    bandwidth, hold = _bandwidth(item.bandwidth), _hold(item.hold)
+    gap = demand_gap(item, index, topology, streams)
+    gaps = _gaps(spec, 0.0, topology) if gap is None else arrivals.PoissonGaps(gap)
+    names = ("bandwidth", "hold", "priority")
+    rngs = asked.Rngs(
+        streams.generator(f"arrivals/{index}"),
+        streams.generator(f"pairs/{index}/drawn"),
+        *(streams.generator(f"demands/{index}/{name}") for name in names),
+    )
+    listed = getattr(spec, "gaps", None)
+    total = item.count if listed is None else min(len(listed), item.count or len(listed))
+    blocks = asked.draw_demands(
+        rngs, gaps, drawn, bandwidth, hold, item.shares(),
+        delay_bound=-1 if item.delay_bound is None else item.delay_bound, count=item.count, until=item.until,
+    )  # fmt: skip
+    ends = item.count is not None or item.until is not None or listed is not None
+    return DrawnDemands(blocks, hold is None or not ends, total, getattr(spec, "load", None))
+
+
+def demand_gap(item: DemandsSpec, index: int, topology: Topology, streams: Streams) -> float | None:
+    """Mean gap in ps at which demands offer the load that is given; None without. ValueError: none can be offered."""
+    load = getattr(item.arrivals, "load", None)
+    if load is None:
+        return None
+    hold, pairs_of = _hold(item.hold), _pairs(item.pairs, index, topology, streams)
+    assert hold is not None
+    hops, capacity = offered.mean_hops(topology, pairs_of.row), offered.fabric_rate(topology)
+    if not hops:
+        raise ValueError("no path leads over a link between switches, so there is no load; give a rate")
+    seconds = hold.mean() / PS_PER_SECOND
+    gap = PS_PER_SECOND / offered.arrivals_per_second(load, _bandwidth(item.bandwidth).mean(), seconds, hops, capacity)
+    if gap > _LONGEST_GAP:
+        raise ValueError(f"at this load a demand comes every {gap / PS_PER_SECOND:g} s; the clock ends after 106 days")
+    return gap
+
+
+def _bandwidth(spec: Any) -> asked.Amounts:
+    if isinstance(spec, ConstantRate):
+        return asked.Choice((spec.rate,))
+    if isinstance(spec, UniformRate):
+        return asked.Uniform(spec.low, spec.high)
+    if isinstance(spec, ChoiceRate):
+        return asked.Choice(spec.of)
+    return asked.Exponential(spec.mean)
+
+
+def _hold(spec: Any) -> asked.Amounts | None:
+    if spec is None:
+        return None
+    return asked.Choice((spec.time,)) if isinstance(spec, ConstantHold) else asked.Exponential(spec.mean)
+
+
 def _gaps(spec: Any, mean_size: float, topology: Topology) -> arrivals.Gaps:
     if spec.kind == "gaps":
         return arrivals.EqualGaps(spec.gap) if spec.gap is not None else arrivals.ListedGaps(spec.gaps)
@@ -99,7 +173,9 @@ def _gaps(spec: Any, mean_size: float, topology: Topology) -> arrivals.Gaps:
 
 def _pairs(spec: Any, index: int, topology: Topology, streams: Streams) -> pairs.Pairs:
     if isinstance(spec, Fixed):
-        return pairs.Fixed(topology.node_index[spec.src], topology.node_index[spec.dst])
+        return pairs.Fixed(topology.node_index[spec.src], topology.node_index[spec.dst], topology.hosts)
+    if isinstance(spec, Gravity):
+        return pairs.Gravity(offered.masses(topology))
     if isinstance(spec, RackSkewed):
         return pairs.RackSkewed(topology.edge_of_host.tolist(), spec.local)
     if spec.kind == "permutation":

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from sim.admission_tables import admission_tables
 from sim.build import World
 from sim.flow_times import Transport, explain
 from sim.link_samples import FEWEST, ROWS
@@ -19,6 +20,7 @@ def tables_of(world: World) -> dict[str, Any]:
         transport = world.loaded.scenario.fabric.transport
         sizes = Transport(transport.payload + transport.header, transport.rto)
         tables |= explain(world.flows, world.network.explain(), world.topology, sizes)
+    tables |= admission_tables(world)
     rows = world.collectives.rows
     if rows:
         size, ranks = np.array([row.bytes for row in rows]), np.array([row.ranks for row in rows])
@@ -90,7 +92,8 @@ def _flows_table(world: World) -> Any:
     flows, names = world.flows, world.topology.node_name
     start = np.array([flow.start for flow in flows.flow], dtype=np.int64)
     end, ideal = np.array(flows.end, dtype=np.int64), np.array(flows.ideal, dtype=np.int64)
-    took = np.where(end < 0, -1, end - start)
+    finished = np.array([status == "finished" for status in flows.status], dtype=np.bool_)
+    took = np.where(finished, end - start, -1)
     fct, alone = microseconds(took), microseconds(ideal)
     return frame(
         "flows",

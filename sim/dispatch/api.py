@@ -33,12 +33,15 @@ __all__ = [
     "Rate",
     "Size",
     "Time",
+    "TimeOrMeasured",
     "deal_evenly",
     "deal_nearest",
     "deal_ranges",
     "expert_counts",
+    "importance",
     "native_plan",
     "packet_policy",
+    "place",
 ]
 
 
@@ -135,3 +138,19 @@ def packet_policy(function: Any) -> Any:
     from sim.engine.signatures import compile_pick
 
     return compile_pick(function)
+
+
+def importance(problem: Problem) -> NDArray[np.int64]:
+    """The demands, most important first: required ones, then by falling priority; of one priority those that have a way
+    already, then those that ask for least. An admission policy with an order of its own keeps to the first three."""
+    from solvers.admission import decode
+
+    return decode.importance(problem)
+
+
+def place(problem: Problem, order: NDArray[np.int64], path: str = "shortest") -> Plan:
+    """A plan by placing the demands in an order [demands], each on the way that ``path`` names: shortest, widest,
+    least_loaded. It keeps all rules: what is required, what may move, and who makes room for whom."""
+    from solvers.admission import greedy
+
+    return greedy.placed(problem, order, path)

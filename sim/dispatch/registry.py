@@ -21,13 +21,14 @@ from pathlib import Path
 from types import ModuleType
 
 from models.errors import InputError, Problem, nearest
-from sim.dispatch.api import PolicyParams
+from sim.dispatch.api import ControllerParams, PolicyParams
 
 LEVELS = ("collective", "path", "packet", "expert", "admission")
 LATER_LEVELS = ("request",)
 NAME = re.compile(r"[a-z0-9_-]+\Z")
 _GROUP = "spillway.policies"
 _FOLDER = Path(__file__).parent
+PARAMS: dict[str, type[PolicyParams]] = {"admission": ControllerParams}  # what the parameters of a level derive from
 _NEEDS = {
     "collective": ("Policy",),
     "path": ("Policy",),
@@ -162,10 +163,11 @@ def _built_in(level: str) -> list[str]:
 def _faults(module: ModuleType, level: str | None) -> Iterable[str]:
     """What a policy module lacks. ``level`` None: only what every level needs."""
     params = getattr(module, "Params", None)
+    base = PARAMS.get(level or "", PolicyParams)
     if params is None:
-        yield "the policy has no 'Params'; write class Params(PolicyParams)"
-    elif not (isinstance(params, type) and issubclass(params, PolicyParams)):
-        yield "'Params' must be a class derived from sim.dispatch.api.PolicyParams"
+        yield f"the policy has no 'Params'; write class Params({base.__name__})"
+    elif not (isinstance(params, type) and issubclass(params, base)):
+        yield f"'Params' must be a class derived from sim.dispatch.api.{base.__name__}"
     for needed in _NEEDS.get(level or "", ()):
         if not hasattr(module, needed):
             yield f"a {level} policy needs '{needed}'"

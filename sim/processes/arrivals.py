@@ -14,7 +14,7 @@ import simpy
 from numpy.typing import NDArray
 
 from models.sizes import SizeDistribution
-from sim.processes.collective import Sends
+from sim.processes.collective import SendsOne
 from sim.processes.pairs import Pairs
 
 BLOCK = 4096
@@ -121,7 +121,7 @@ def listed_flows(start: Iterable[int], src: Iterable[int], dst: Iterable[int], s
 
 
 class Arrivals:
-    """Starts flows when they are due. ``done`` comes when all of them have been delivered.
+    """Starts flows when they are due. ``done`` comes when all of them have been delivered, or given up by a gate.
 
     ``endless``: the flows have no end of their own, so ``done`` never comes.
     """
@@ -129,7 +129,7 @@ class Arrivals:
     def __init__(
         self,
         env: simpy.Environment,
-        flows: Sends,
+        flows: SendsOne,
         blocks: Iterator[Block],
         *,
         endless: bool = False,
@@ -141,6 +141,7 @@ class Arrivals:
         self.endless = endless
         self.started = 0
         self.delivered = 0
+        self._given_up = 0
         self._all_started = False
         self.done: simpy.Event = env.event()
         env.process(self._run(blocks))
@@ -160,12 +161,17 @@ class Arrivals:
         self.delivered += 1
         self._end_if_over()
 
+    def give_up(self) -> None:
+        """A flow that was started will not be delivered."""
+        self._given_up += 1
+        self._end_if_over()
+
     def _end_if_over(self) -> None:
-        if self._all_started and self.delivered == self.started and not self.done.triggered:
+        if self._all_started and self.delivered + self._given_up == self.started and not self.done.triggered:
             self.done.succeed()
 
     def describe_waiting(self) -> list[str]:
-        open_flows = self.started - self.delivered
+        open_flows = self.started - self.delivered - self._given_up
         if not open_flows:
             return []
         return [f"{self._name}: {open_flows} of {self.started} started flows are not delivered"]

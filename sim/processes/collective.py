@@ -19,24 +19,30 @@ from typing import Any, Protocol
 
 import simpy
 
+from sim.processes.gate import Rounds
 from sim.processes.gpu import Gpu, Gpus
 from sim.processes.plan import Plan
 
 
-class Sends(Protocol):
-    """What a source of work needs of the keeper of the flows.
-
-    ``job``: what the flows are for. ``cause``: the flow whose arrival is being heard; whatever is sent meanwhile was
-    released by it, and what is sent later because of it, within ``because_of``.
-    """
-
-    cause: int
-
-    def because_of(self, cause: int) -> AbstractContextManager[None]: ...
+class SendsOne(Protocol):
+    """What a source of single flows needs of the keeper of the flows. ``job``: what the flows are for."""
 
     def send(
         self, src: int, dst: int, size: int, on_delivered: Callable[[], None] | None = None, job: str = ""
     ) -> int: ...
+
+
+class SendsMany(Protocol):
+    """What an operation needs of the keeper of the flows, or of what stands in for it.
+
+    ``cause``: the flow whose arrival is being heard; whatever is sent meanwhile was released by it, and what is sent
+    later because of it, within ``because_of``.
+    """
+
+    @property
+    def cause(self) -> int: ...
+
+    def because_of(self, cause: int) -> AbstractContextManager[None]: ...
 
     def send_many(
         self,
@@ -48,6 +54,10 @@ class Sends(Protocol):
         overheads: list[int] | None = None,
         weights: list[float] | None = None,
     ) -> Any: ...
+
+
+class Sends(SendsOne, SendsMany, Protocol):
+    """What a source of work needs of the keeper of the flows."""
 
 
 @dataclass
@@ -84,7 +94,7 @@ class Collective:
     def __init__(
         self,
         env: simpy.Environment,
-        flows: Sends,
+        flows: SendsMany,
         plan: Plan,
         hosts: Sequence[int],
         begin: Callable[[int], Row],
@@ -100,6 +110,7 @@ class Collective:
         self._left = plan.ranks
         self._finished: list[simpy.Event | None] = [None] * plan.ranks  # of the ranks that have joined
         self._going = [False] * plan.ranks  # those whose launch is over
+        self._called_off = False
         self._held: list[list[int]] = [[] for _ in range(plan.ranks)]  # gates that opened before their rank was going
 
     def joined(self, rank: int) -> bool:
@@ -107,14 +118,23 @@ class Collective:
 
     @property
     def over(self) -> bool:
-        """Whether every rank is done."""
-        return self._left == 0
+        """Whether every rank is done with it."""
+        return self._left == 0 or (self._called_off and None not in self._finished)
+
+    def call_off(self) -> None:
+        """It will not be finished: its ranks go on, those that join later at once."""
+        self._called_off = True
+        for done in self._finished:
+            if done is not None and not done.triggered:
+                done.succeed()
 
     def join(self, rank: int) -> simpy.Event:
         """Rank takes part from now on; the event comes when it is done."""
         if self._row is None:
             self._row = self._begin(self._env.now)
         done = self._finished[rank] = self._env.event()
+        if self._called_off:
+            return done.succeed()
         if self._plan.launch:
             self._after(self._plan.launch, partial(self._go, rank))
         else:
@@ -200,6 +220,8 @@ class Collective:
                 self._finish(rank)
 
     def _finish(self, rank: int) -> None:
+        if self._called_off:
+            return
         row, done = self._row, self._finished[rank]
         if row is None or done is None:
             raise RuntimeError(f"rank {rank} is done before it has joined")
@@ -213,7 +235,8 @@ class Collective:
 class CollectiveWorkload:
     """An operation that a group of GPUs repeats; each GPU computes for ``gap`` ps between two of them.
 
-    ``hosts`` [ranks] in order of rank; ``root`` is the rank that the schedule calls 0 (broadcast).
+    ``hosts`` [ranks] in order of rank; ``root`` is the rank that the schedule calls 0 (broadcast). ``rounds``: each
+    round asks for its paths first.
     """
 
     def __init__(
@@ -233,6 +256,7 @@ class CollectiveWorkload:
         start: int = 0,
         root: int = 0,
         name: str = "collective",
+        rounds: Rounds | None = None,
     ) -> None:
         self._env = env
         self._flows = flows
@@ -241,6 +265,7 @@ class CollectiveWorkload:
         self._begin = partial(records.begin, op, algorithm, plan.ranks, size)
         self._repeat, self._gap, self._start = repeat, gap, start
         self._name = name
+        self._rounds = rounds
         self._label = f"{name} ({op}, {algorithm})"
         self._running: dict[int, Collective] = {}
         self._turn = [0] * plan.ranks  # the repeat that each rank is in, or computes for
@@ -256,12 +281,27 @@ class CollectiveWorkload:
                 yield from gpu.compute(self._gap, "compute", self._name)
             operation = self._running.get(turn)
             if operation is None:
-                operation = Collective(self._env, self._flows, self._plan, self._hosts, self._begin)
-                self._running[turn] = operation
+                operation = self._running[turn] = self._operation()
             yield from gpu.wait(operation.join(rank))
             if operation.over:
                 self._running.pop(turn, None)
         self._turn[rank] = self._repeat
+
+    def _operation(self) -> Collective:
+        """The next round; behind a gate it asks for its paths when the first rank joins."""
+        if self._rounds is None or not any(self._plan.size):
+            return Collective(self._env, self._flows, self._plan, self._hosts, self._begin)
+        sent = [index for index, size in enumerate(self._plan.size) if size]
+        ends = {(self._hosts[self._plan.src[index]], self._hosts[self._plan.dst[index]]) for index in sent}
+        gate = self._rounds.make(sorted(ends), len(sent))
+
+        def begin(now: int) -> Row:
+            row = self._begin(now)
+            gate.begin(operation.call_off)
+            return row
+
+        operation = Collective(self._env, gate, self._plan, self._hosts, begin)
+        return operation
 
     def describe_waiting(self) -> list[str]:
         """Which rank waits for what, at most 8 lines."""

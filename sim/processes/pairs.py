@@ -16,6 +16,10 @@ class Pairs(Protocol):
         """[number] sources and destinations, never the same host."""
         ...
 
+    def row(self, src: int) -> NDArray[np.float64]:
+        """[hosts] how likely each pair from ``src`` is; the rows of all sources sum to 1."""
+        ...
+
 
 def derangement(rng: np.random.Generator, number: int) -> Array:
     """A uniformly random permutation without fixed points, by rejection (2.7 tries on average)."""
@@ -41,6 +45,11 @@ class Uniform:
         dst = (src + rng.integers(1, self._hosts, number)) % self._hosts
         return src, dst
 
+    def row(self, src: int) -> NDArray[np.float64]:
+        row = np.full(self._hosts, 1.0 / (self._hosts * (self._hosts - 1)))
+        row[src] = 0.0
+        return row
+
 
 class Permutation:
     """A random host sends to its one partner; the partners are drawn once, from ``rng``."""
@@ -51,6 +60,11 @@ class Permutation:
     def draw(self, rng: np.random.Generator, number: int) -> tuple[Array, Array]:
         src = rng.integers(0, len(self._partner), number)
         return src, self._partner[src]
+
+    def row(self, src: int) -> NDArray[np.float64]:
+        row = np.zeros(len(self._partner))
+        row[self._partner[src]] = 1.0 / len(row)
+        return row
 
 
 class RackSkewed:
@@ -83,17 +97,61 @@ class RackSkewed:
         abroad = (begin + members + far) % hosts
         return src, self._order[np.where(inside, at_home, abroad)]
 
+    def row(self, src: int) -> NDArray[np.float64]:
+        hosts, members = len(self._order), int(self._members[src])
+        near = self._begin == self._begin[src]
+        row = np.where(near, self._local / max(members - 1, 1), (1.0 - self._local) / max(hosts - members, 1))
+        row[src] = 0.0
+        return row / hosts
+
+
+class Gravity:
+    """Pairs with a probability in proportion to the product of their ``masses`` [hosts]."""
+
+    def __init__(self, masses: NDArray[np.float64]) -> None:
+        if not (masses > 0).sum() >= 2:
+            raise ValueError("gravity needs at least 2 hosts behind switches that are joined to others")
+        self._mass = masses / masses.sum()
+        self._until = np.cumsum(self._mass)
+        # a source as likely as its mass times that of all others
+        self._from = np.cumsum(self._mass * (1.0 - self._mass))
+
+    def draw(self, rng: np.random.Generator, number: int) -> tuple[Array, Array]:
+        src = np.searchsorted(self._from, rng.random(number) * self._from[-1], side="right").astype(np.int64)
+        place = rng.random(number) * (1.0 - self._mass[src])
+        place += np.where(place >= self._until[src] - self._mass[src], self._mass[src], 0.0)  # past the source itself
+        dst = np.searchsorted(self._until, place, side="right").astype(np.int64)
+        last = len(self._mass) - 1
+        dst = np.minimum(dst, last)
+        # rounding can only hit the source or a host without mass at the seam of two intervals
+        wrong = (dst == src) | (self._mass[dst] == 0.0)
+        if wrong.any():
+            heaviest = np.argsort(-self._mass, kind="stable")[:2]
+            dst = np.where(wrong, np.where(src == heaviest[0], heaviest[1], heaviest[0]), dst)
+        return np.minimum(src, last), dst
+
+    def row(self, src: int) -> NDArray[np.float64]:
+        row = self._mass[src] * self._mass / self._from[-1]
+        row[src] = 0.0
+        return row
+
 
 class Fixed:
-    """One pair."""
+    """One pair. ``hosts``: how many there are, where somebody asks for ``row``."""
 
-    def __init__(self, src: int, dst: int) -> None:
+    def __init__(self, src: int, dst: int, hosts: int | None = None) -> None:
         if src == dst:
             raise ValueError("a flow needs two different hosts")
-        self._pair = (src, dst)
+        self._pair, self._hosts = (src, dst), hosts or max(src, dst) + 1
 
     def draw(self, rng: np.random.Generator, number: int) -> tuple[Array, Array]:
         return np.full(number, self._pair[0], dtype=np.int64), np.full(number, self._pair[1], dtype=np.int64)
+
+    def row(self, src: int) -> NDArray[np.float64]:
+        row = np.zeros(self._hosts)
+        if src == self._pair[0]:
+            row[self._pair[1]] = 1.0
+        return row
 
 
 def pattern(

@@ -11,14 +11,17 @@ from models.errors import Problem
 from models.moe_layer import EXPERTS
 from models.topology import Topology
 from sim.dispatch.groups import layout_of, problem_of
+from sim.scenario.arriving import Gaps
+from sim.scenario.demands import Demands
+from sim.scenario.demands import Poisson as DemandPoisson
 from sim.scenario.moe import Moe
 from sim.scenario.schema import Scenario
 from sim.scenario.tree import Path, Tree
-from sim.scenario.workloads import Collective, Flows, Gaps, Matrix, Poisson
+from sim.scenario.workloads import Collective, Flows, Matrix, Poisson
 
 OWN_PATHS = ("ethereal", "static", "subflows")  # path policies that fix the way of every piece
 # bytes a unit of each needs while a run lasts, rounded up from measurements of the packet and fluid engines
-NODE, CABLE, FLOW = 600, 1_200, 1_000
+NODE, CABLE, FLOW, DEMAND = 600, 1_200, 1_000, 1_500
 _FALLBACK_MEMORY = 16 * 2**30
 _MOST_BYTES = 2**62
 _TREE_CHUNK = 128 * 2**10  # bytes of a message of the double binary tree
@@ -49,6 +52,8 @@ def scenario(scenario: Scenario, dispatch: dict[str, Any], tree: Tree) -> list[P
     for index, item in enumerate(scenario.workload):
         if isinstance(item, Flows) and not _ends(item, scenario):
             add("the flows never end: give count, until or stop.time", "workload", index)
+        if isinstance(item, Demands):
+            problems += _demands(item, scenario, tree, index)
     size = scenario.fabric.topology.hosts_and_cables()
     hosts = size[0] if size and size[0] else None
     if hosts is not None:
@@ -56,6 +61,16 @@ def scenario(scenario: Scenario, dispatch: dict[str, Any], tree: Tree) -> list[P
     if size is not None:
         problems += memory(scenario, dispatch, tree, *size)
     return problems
+
+
+def _demands(item: Demands, scenario: Scenario, tree: Tree, index: int) -> list[Problem]:
+    """Demands without an end."""
+    where = tree.value_mark(("workload", index))
+    if not _ends(item, scenario):
+        return [where.problem("the demands never end: give count, until or stop.time")]
+    if item.file is None and item.hold is None and scenario.stop.time is None:
+        return [where.problem("demands without a hold stay for ever: give a hold or stop.time")]
+    return []
 
 
 def collectives(
@@ -89,7 +104,7 @@ def _written(tree: Tree, *paths: Path) -> Path:
     return next((path for path in paths if tree.has(path)), paths[-1])
 
 
-def _ends(item: Flows, scenario: Scenario) -> bool:
+def _ends(item: Flows | Demands, scenario: Scenario) -> bool:
     listed = isinstance(item.arrivals, Gaps) and item.arrivals.gaps is not None
     return bool(item.file or item.count or item.until or listed or scenario.stop.time)
 
@@ -120,9 +135,10 @@ def memory(
     for index, item in enumerate(scenario.workload):
         flows, total = _flows(item, hosts, scenario, dispatch.get("collective"), (mean_gap or {}).get(index))
         where = tree.value_mark(_written(tree, ("workload", index, "count"), ("workload", index)))
-        need = fabric + flows * FLOW
+        need = fabric + flows * (FLOW + (DEMAND if isinstance(item, Demands) else 0))
         if need > limit:
-            text = f"{flows:,} flows would need about {_show(need)} of memory"
+            what = "demands" if isinstance(item, Demands) else "flows"
+            text = f"{flows:,} {what} would need about {_show(need)} of memory"
             problems.append(where.problem(f"{text}; {_show(limit)} is what may be used"))
         elif total > _MOST_BYTES:
             text = f"the flows carry {units.show(total, 'size')} in all; at most 2^62 bytes can be counted"
@@ -143,7 +159,7 @@ def _flows(item: Any, hosts: int, scenario: Scenario, algorithm: Any, mean_gap: 
         group = item.group_size(hosts)
         layers = item.layer_kinds().count(EXPERTS) * item.steps * item.micro_batches
         return 2 * layers * hosts * max(0, group // item.tensor_parallel - 1), 0
-    if isinstance(item, Flows):
+    if isinstance(item, (Flows, Demands)):
         return _open_loop(item, scenario, mean_gap), 0
     return 0, 0
 
@@ -161,8 +177,8 @@ def _messages(item: Collective, ranks: int, algorithm: Any) -> int:
     return 2 * ranks * ranks.bit_length()
 
 
-def _open_loop(item: Flows, scenario: Scenario, mean_gap: float | None) -> int:
-    """Flows of an open loop: its count, or what its rate makes until its end."""
+def _open_loop(item: Flows | Demands, scenario: Scenario, mean_gap: float | None) -> int:
+    """Flows or demands of an open loop: its count, or what its rate makes until its end."""
     if item.count is not None:
         return item.count
     ends = [end for end in (item.until, scenario.stop.time) if end is not None]
@@ -171,7 +187,7 @@ def _open_loop(item: Flows, scenario: Scenario, mean_gap: float | None) -> int:
     end = min(ends)
     if isinstance(item.arrivals, Gaps) and item.arrivals.gap:
         return end // item.arrivals.gap
-    if isinstance(item.arrivals, Poisson) and item.arrivals.rate is not None:
+    if isinstance(item.arrivals, (Poisson, DemandPoisson)) and item.arrivals.rate is not None:
         return int(item.arrivals.rate * end / units.PS_PER_SECOND)
     if mean_gap is not None:
         return int(end / mean_gap)

@@ -9,18 +9,26 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from models import connection_matrix, flow_files, sizes
+from models import connection_matrix, flow_files, sizes, units
 from models.errors import InputError, Problem, nearest
+from models.offered import masses
 from models.topology import Topology
 from sim.dispatch.groups import layout_of, problem_of, schedule_of
+from sim.processes.pairs import Gravity as GravityPairs
 from sim.processes.pairs import RackSkewed as RackSkewedPairs
 from sim.processes.pairs import pattern
+from sim.rng import Streams
 from sim.scenario import combine
+from sim.scenario.arriving import Fixed, Gravity, RackSkewed
+from sim.scenario.check_demands import demand_problems
 from sim.scenario.check_moe import gpu_problems, moe_problems
+from sim.scenario.demands import Demands
+from sim.scenario.gates import Gate
 from sim.scenario.load import Loaded
 from sim.scenario.moe import Moe
 from sim.scenario.tree import Path
-from sim.scenario.workloads import Cdf, Collective, Constant, Fixed, Flows, Matrix, Named, Poisson, RackSkewed
+from sim.scenario.workloads import Cdf, Collective, Constant, Flows, Matrix, Named, Poisson
+from sim.sources import demand_gap
 
 _MOST_PACKETS = 2**31 - 1  # of one flow: packets are numbered in 32 bits
 _MOST_LISTED = 20  # faults of one workload that are listed one by one
@@ -37,8 +45,12 @@ def cross_check(loaded: Loaded, topology: Topology) -> None:
             check.flows(item, path)
         elif isinstance(item, Collective):
             check.collective(item, path)
+        elif isinstance(item, Demands):
+            check.demands(item, path)
         elif isinstance(item, Moe):
             check.problems += moe_problems(loaded, topology, item, path, check.parts)
+        if isinstance(item, (Flows, Collective)) and item.admission is not None:
+            check.gate(item.admission, (*path, "admission"))
     check.problems += gpu_problems(loaded, topology)
     check.problems += combine.collectives(loaded.scenario, loaded.dispatch, loaded.tree, topology.hosts, topology)
     check.problems += combine.memory(
@@ -162,16 +174,42 @@ class _Check:
                 self.mean_gap[int(path[1])] = mean * 8e12 / bits
         except InputError as error:
             self.problems += error.problems
-        if isinstance(item.pairs, Fixed):
-            self.fixed(item.pairs, (*path, "pairs"))
+        self.pairs_of(item.pairs, path)
+
+    def pairs_of(self, spec: Any, path: Path) -> None:
+        """Who sends to whom in a workload at ``path``."""
+        if isinstance(spec, Fixed):
+            self.fixed(spec, (*path, "pairs"))
             return
         before = len(self.problems)
         self.everyone(path)
-        if isinstance(item.pairs, RackSkewed) and len(self.problems) == before:
-            try:
-                RackSkewedPairs(self.topology.edge_of_host.tolist(), item.pairs.local)
-            except ValueError as error:
-                self.add((*path, "pairs"), str(error))
+        if len(self.problems) > before:
+            return
+        try:
+            if isinstance(spec, RackSkewed):
+                RackSkewedPairs(self.topology.edge_of_host.tolist(), spec.local)
+            elif isinstance(spec, Gravity):
+                GravityPairs(masses(self.topology))
+        except ValueError as error:
+            self.add((*path, "pairs"), str(error))
+
+    def demands(self, item: Demands, path: Path) -> None:
+        self.problems += demand_problems(self.loaded, self.topology, item, path)
+        if item.file is not None:
+            return
+        before = len(self.problems)
+        self.pairs_of(item.pairs, path)
+        if len(self.problems) > before:
+            return
+        scenario = self.loaded.scenario
+        streams = Streams(scenario.seed, scenario.policy_stream)
+        try:
+            gap = demand_gap(item, int(path[1]), self.topology, streams)
+        except ValueError as error:
+            self.add((*path, "arrivals", "load"), str(error))
+        else:
+            if gap is not None:
+                self.mean_gap[int(path[1])] = gap
 
     def mean_size(self, spec: Any) -> float:
         """Bytes; InputError where a file of points is faulty."""
@@ -207,6 +245,13 @@ class _Check:
         if lost is not None:
             where: Path = (*path, "op") if item.group == "all" else (*path, "group")
             self.add(where, self.apart(*lost))
+
+    def gate(self, item: Gate, path: Path) -> None:
+        """A rate that no link has would never be admitted."""
+        widest = int(self.topology.link_rate.max(initial=0))
+        if item.rate > widest:
+            asked, has = units.show(item.rate, "rate"), units.show(widest, "rate")
+            self.add((*path, "rate"), f"{asked} are asked for; the widest link has {has}")
 
     def lost_message(self, item: Collective, ranks: list[int]) -> tuple[int, int] | None:
         """Two hosts without a path of which the operation makes one send to the other."""

@@ -113,7 +113,8 @@ class Dispatch(Section):
     path: Any = key("ecmp", "a flow's candidate paths", "the default of data-centre switches")
     packet: Any = key("follow_path", "a packet's port at each switch")
     expert: Any = key("static", "who computes which tokens of a mixture of experts", "plain expert parallelism")
-    later = ("request", "admission")
+    admission: Any = key("greedy", "which demands are admitted, and on which path")
+    later = ("request",)
 
 
 class Event(Section):

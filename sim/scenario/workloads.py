@@ -7,7 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, model_validator
 
 from models.errors import nearest
-from sim.scenario.fields import Kinds, Section, absent, fault, key, list_of, one_of, shown, words
+from sim.scenario.arriving import PAIRS, Gaps, Uniform
+from sim.scenario.demands import Demands
+from sim.scenario.fields import Kinds, Section, absent, fault, key, one_of, shown, words
+from sim.scenario.gates import Gate
 from sim.scenario.moe import MESSAGES, Moe
 from sim.scenario.quantities import Frequency, Size, Time
 
@@ -74,22 +77,6 @@ class Poisson(Section):
         return {"load_of"} if self.rate is not None else set()
 
 
-class Gaps(Section):
-    """Given gaps: the first flow comes after the first gap."""
-
-    kind: Literal["gaps"] = "gaps"
-    gap: Time | None = key(None, "the same gap between all arrivals")
-    gaps: list_of(Time, "gaps", least=1) | None = key(None, "each gap, in order; the list's end is the end")
-
-    @model_validator(mode="after")
-    def _one(self) -> Gaps:
-        if self.gap is None and self.gaps is None:
-            raise absent("gap", "one gap for all (gap: 10us) or a list (gaps: [1us, 2us])")
-        if self.gap is not None and self.gaps is not None:
-            raise fault("give either gap or gaps, not both", "gap")
-        return self
-
-
 class Named(Section):
     """A measured distribution that is shipped."""
 
@@ -121,49 +108,10 @@ class Cdf(Section):
     file: str = key(says="CSV file beside the scenario: flow_size_bytes,cdf_percent")
 
 
-class Uniform(Section):
-    """Any two different hosts, equally likely."""
-
-    kind: Literal["uniform"] = "uniform"
-
-    def word(self) -> str:
-        return self.kind
-
-
-class Permutation(Section):
-    """A fixed random partner for each host; the sender is drawn for each flow."""
-
-    kind: Literal["permutation"] = "permutation"
-
-    def word(self) -> str:
-        return self.kind
-
-
-class RackSkewed(Section):
-    """A share of the flows stays below the sender's edge switch."""
-
-    kind: Literal["rack_skewed"] = "rack_skewed"
-    local: float = key(0.5, "share of flows that stay below one edge switch", ge=0, le=1)
-
-
-class Fixed(Section):
-    """One pair for all flows."""
-
-    kind: Literal["fixed"] = "fixed"
-    src: str = key(says="name of the sending host")
-    dst: str = key(says="name of the receiving host")
-
-
 def _bare_sizes(word: str) -> dict[str, Any]:
     if word not in SIZES:
         raise ValueError(f"unknown size distribution {shown(word)}{nearest(word, SIZES)}")
     return {"kind": "named", "name": word}
-
-
-def _bare_pairs(word: str) -> dict[str, Any]:
-    if word not in PAIRS.models:
-        raise ValueError(f"unknown pairs {shown(word)}{nearest(word, PAIRS.models)}")
-    return {"kind": word}
 
 
 def _group(value: object) -> object:
@@ -188,12 +136,6 @@ ARRIVALS = Kinds("arrivals", {"poisson": Poisson, "gaps": Gaps}, ("trace",))
 DISTRIBUTIONS = Kinds(
     "sizes", {"named": Named, "constant": Constant, "exponential": Exponential, "cdf": Cdf}, (), _bare_sizes
 )
-PAIRS = Kinds(
-    "pairs",
-    {"uniform": Uniform, "permutation": Permutation, "rack_skewed": RackSkewed, "fixed": Fixed},
-    (),
-    _bare_pairs,
-)
 Group = Annotated[Literal["all"] | tuple[int, ...], BeforeValidator(_group)]
 
 
@@ -207,10 +149,11 @@ class Flows(Section):
     count: int | None = key(None, "flows in all", ge=1)
     until: Time | None = key(None, "no flow starts after this", gt=0)
     file: str | None = key(None, "a CSV file of flows beside the scenario, instead of all the others")
+    admission: Gate | None = key(None, "each flow asks for a path of this rate before it starts; absent: none does")
 
     @model_validator(mode="after")
     def _fits(self) -> Flows:
-        given = self.model_fields_set - {"kind"}
+        given = self.model_fields_set - {"kind", "admission"}
         if self.file is not None:
             for other in sorted(given - {"file"}):
                 raise fault(f"'{other}' has no effect beside a file: the file says it", other)
@@ -236,6 +179,9 @@ class Collective(Section):
     gap: Time = key(0, "time that each GPU computes between rounds")
     messages: words(*MESSAGES) = key("none", "measured cost of messages and launches, by library and machine")
     root: int = key(0, "broadcast: position in the group of the rank that sends", ge=0)
+    admission: Gate | None = key(
+        None, "each round asks for a path of this rate for every pair that sends, all or nothing; absent: none does"
+    )
 
     @model_validator(mode="after")
     def _root(self) -> Collective:
@@ -244,6 +190,12 @@ class Collective(Section):
         return self
 
 
-WORKLOADS: dict[str, type[Section]] = {"matrix": Matrix, "flows": Flows, "collective": Collective, "moe": Moe}
-LATER_WORKLOADS = ("requests", "demands")
+WORKLOADS: dict[str, type[Section]] = {
+    "matrix": Matrix,
+    "flows": Flows,
+    "collective": Collective,
+    "moe": Moe,
+    "demands": Demands,
+}
+LATER_WORKLOADS = ("requests",)
 Workload = one_of(Kinds("workload", WORKLOADS, LATER_WORKLOADS))

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.errors import InputError
+from sim.dispatch.kit.admission import check_admission
 from sim.dispatch.kit.collective import check_collective
 from sim.dispatch.kit.common import check_common
 from sim.dispatch.kit.expert import check_expert
@@ -20,7 +21,13 @@ from sim.dispatch.kit.path import check_path
 from sim.dispatch.kit.report import Report
 from sim.dispatch.registry import LEVELS, Policy, Registry, UnknownPolicyError
 
-_CHECKS = {"path": check_path, "packet": check_packet, "collective": check_collective, "expert": check_expert}
+_CHECKS = {
+    "path": check_path,
+    "packet": check_packet,
+    "collective": check_collective,
+    "expert": check_expert,
+    "admission": check_admission,
+}
 
 
 def check(policy: Policy) -> Report:
