@@ -18,8 +18,6 @@ from typing import Any
 
 from commands import FAILED, INTERRUPTED, VERBS, WRONG
 
-LATER_VERBS = ("solve",)
-
 
 def _verb(name: str) -> Any:
     return import_module(f"commands.{name}")
@@ -70,8 +68,6 @@ def _choose_verb(words: list[str]) -> str | None:
     first = words[0]
     if first in VERBS or first in {"-h", "--help"}:
         return None
-    if first in LATER_VERBS:
-        return f"'{first}' is not in this version"
     if not first.startswith("-") and not Path(first).suffix and not Path(first).exists():
         from models.errors import nearest
 

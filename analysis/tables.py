@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.admission.booked import booked
 from analysis.load import Results, load
 from analysis.stats import percentile
 
@@ -16,6 +17,7 @@ Cell = float | int | str | None
 # title, unit, what it shows of a run, how it is written
 _Column = tuple[str, str, Callable[[Results], Cell], str]
 _Shown = tuple[str, str, Sequence[Cell], str]  # the same with a cell a run
+_CLASSES = 4  # of demands that have a column, the most important ones
 _WIDTH = 120  # of the table of layers; beyond it the p99 is left out
 
 
@@ -38,7 +40,7 @@ def summary_table(folder: Path | str) -> str:
 
 
 def summary_grids(runs: Mapping[str, Results]) -> dict[str, Grid]:
-    """`runs`: a row a variant (or for the only run); `collectives` and `moe_steps` where there are some.
+    """`runs`: a row a variant (or for the only run); `collectives`, `moe_steps` and `demands` where there are some.
 
     Empty columns are left out.
     """
@@ -47,6 +49,8 @@ def summary_grids(runs: Mapping[str, Results]) -> dict[str, Grid]:
         grids["collectives"] = _collective_grid(runs)
     if any(run.rows("moe_steps") for run in runs.values()):
         grids["moe_steps"] = _moe_grid(runs)
+    if any(run.rows("demands") for run in runs.values()):
+        grids["demands"] = _demand_grid(runs)
     return grids
 
 
@@ -127,6 +131,35 @@ def _moe_grid(runs: Mapping[str, Results]) -> Grid:
     return grid._replace(heading=f"A layer with experts: means, GPUs' peak memory{over}")
 
 
+def _demand_grid(runs: Mapping[str, Results]) -> Grid:
+    """A row a run with demands. Admitted shares by class, the most important first, without demands that still wait."""
+    runs = {name: run for name, run in runs.items() if run.rows("demands")}
+    classes = [run.frame("demand_classes", ["priority", "offered", "blocking"]) for run in runs.values()]
+    blocking = [dict(zip(table["priority"], table["blocking"], strict=True)) for table in classes]
+    columns: list[_Shown] = [("demands", "offered", [int(table["offered"].sum()) for table in classes], "")]
+    priorities = sorted({priority for found in blocking for priority in found}, reverse=True)
+    for place, priority in enumerate(priorities[:_CLASSES]):
+        shares = [1 - found.get(priority, np.nan) for found in blocking]
+        cells = [None if np.isnan(share) else share for share in shares]
+        columns.append(("" if place else "admitted", f"class {priority}", cells, "share"))
+    columns += [(title, unit, [value(run) for run in runs.values()], form) for title, unit, value, form in _DEMANDS]
+    return _lay_out(runs, columns, left=1)._replace(
+        heading="Demands: admitted by class; objective: priorities earned over those asked for"
+    )
+
+
+def _earned(run: Results) -> float | None:
+    table = run.frame("demands", ["priority", "earned"])
+    return float(table["earned"].sum() / table["priority"].sum()) if len(table) else None
+
+
+def _reserved(run: Results) -> float | None:
+    """Mean share that is reserved, over the links between switches that ever carried a demand."""
+    table = booked(run)
+    used = table.loc[table["demands"] > 0, "mean_share"]
+    return float(used.mean()) if len(used) else None
+
+
 def _mean(layers: pd.DataFrame, column: str) -> float | None:
     """Nothing to show where it is 0."""
     return (float(layers[column].mean()) or None) if len(layers) else None
@@ -173,7 +206,7 @@ def _mean_fct(run: Results) -> float | None:
 
 
 def _finished(run: Results) -> int | None:
-    return run.rows("flows") - int(run.summary["flows"].get("unfinished", 0)) if run.rows("flows") else None
+    return int(run.summary["flows"]["fct_us"]["n"]) if run.rows("flows") else None
 
 
 def _unfinished(run: Results) -> int | None:
@@ -238,6 +271,19 @@ _LAYER: list[tuple[str, str, Callable[[pd.DataFrame], Cell], str]] = [
     ("plan", "us", lambda layers: _mean(layers, "planner_us"), ""),
     ("max/", "mean", lambda layers: _mean(layers, "max_over_mean"), "2"),
     ("sent", "GB", lambda layers: (_mean(layers, "bytes_moved") or 0) / 1e9 or None, ""),
+]
+
+_DEMANDS: list[_Column] = [
+    ("objective", "share", _earned, "share"),
+    ("pre-", "empted", _sum("demand_classes", "preempted"), ""),
+    ("", "lost", _sum("demand_classes", "lost"), ""),
+    ("gave", "up", _sum("demand_classes", "gave_up"), ""),
+    ("moves", "", _sum("demands", "moves"), ""),
+    ("wait ms", "mean", _of("demands", "wait_ms", "mean"), ""),
+    ("decisions", "", lambda run: run.rows("decisions") or None, ""),
+    ("gap", "mean", _of("decisions", "gap", "mean"), "share"),
+    ("charged", "ms", lambda run: run.number("decisions", "charged_ms", "mean") or None, ""),
+    ("reserved", "mean", _reserved, "share"),
 ]
 
 

@@ -24,6 +24,7 @@ VERBS = (
     "plot",
     "report",
     "predict",
+    "solve",
     "calibrate",
     "check",
     "list",

@@ -12,7 +12,16 @@ from models.records import TABLES
 from models.summary import MINIMUM
 
 STATISTICS = ("mean", "p50", "p95", "p99", "max")
-_LARGER = ("algbw_gbytes", "busbw_gbytes", "utilisation", "utilisation_mean")
+_LARGER = (
+    "algbw_gbytes",
+    "busbw_gbytes",
+    "utilisation",
+    "utilisation_mean",
+    "admitted",
+    "earned",
+    "objective",
+    "carried",
+)
 _DEFAULTS = (("collectives", "time_us"), ("moe_steps", "time_us"), ("flows", "fct_us"))
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 

@@ -2,9 +2,12 @@
 
 - a run, or one with variants (each picture compares them): ``flows.py`` completion times and slowdown by size,
   ``links.py`` load of every link, ``series.py`` queues and use over time, ``collectives.py`` bandwidths,
-  ``moe.py`` where the time of layers with experts goes, and the load of every GPU.
-- runs that differ in their load: ``loads.py`` latency and congestion against load, one line a policy.
+  ``moe.py`` where the time of layers with experts goes, and the load of every GPU; ``admission.py`` what became of
+  demands, ``network_map.py`` where they have reserved bandwidth.
+- runs that differ in their load: ``loads.py`` latency and congestion against load, one line a policy;
+  ``admission.py`` blocking of each class.
 - a sweep: ``sweeps.py`` the same against what was varied, or any figure of its index. ``curves.py`` draws for both.
+- plan.json of admission solvers (``plans.py``): the map, and ``anytime.py``: objective and bound over time.
 
 matplotlib is imported when a plot is made, without pyplot: nothing global is touched and no display is needed.
 """
@@ -43,7 +46,7 @@ def plot_results(folder: Path | str, *, each_variant: bool = False) -> list[Path
     runs = find_runs(folder)
     if not runs:
         raise InputError([Problem(str(folder), 0, 0, "no results here or up to 3 levels below (no manifest.json)")])
-    from analysis.plots import collectives, flows, links, loads, moe, series
+    from analysis.plots import admission, collectives, flows, links, loads, moe, network_map, series
     from analysis.plots.style import save
 
     written = []
@@ -57,13 +60,15 @@ def plot_results(folder: Path | str, *, each_variant: bool = False) -> list[Path
             ("collectives", collectives.bandwidth),
             ("moe_steps", moe.steps),
             ("gpu_load", moe.load),
+            ("demands", admission.outcome),
+            ("reservations", network_map.of_runs),
         ):
             figure = draw(named)
             if figure is not None:
                 written.append(save(figure, folder / "plots" / f"{file}.png"))
-    curves = loads.curves(runs)
-    if curves is not None:
-        written.append(save(curves, folder / "plots" / "load_curves.png"))
+    for file, curves in (("load_curves", loads.curves(runs)), ("blocking", admission.against_load(runs))):
+        if curves is not None:
+            written.append(save(curves, folder / "plots" / f"{file}.png"))
     if each_variant:
         written += [path for run in runs if run.folder != folder for path in plot_results(run.folder)]
     return written

@@ -35,7 +35,7 @@ class Panel(NamedTuple):
     figures: Sequence[tuple[str, str]]
     unit: str = ""
     factor: float = 1.0  # from the column's unit
-    kind: str = "latency"  # latency, queue, share or use
+    kind: str = "latency"  # latency, queue, share, use, or blocking (a share without knees)
 
     def first(self, frame: pd.DataFrame) -> Panel:
         """The same with the first figure alone that has values."""
@@ -79,7 +79,7 @@ def draw(frame: pd.DataFrame, x: Against, panels: Sequence[Panel], title: str, *
     kneed: list[bool] = []
     columns = 1 if len(panels) == 1 else 2
     rows = -(-len(panels) // columns)
-    marks = [_SATURATED] * full + [_MARKED] * joined
+    marks = [_SATURATED] * full + [_MARKED] * (joined and any(panel.kind != "blocking" for panel in panels))
     size = (5.2, 3.2) if columns == 1 else (3.7, 2.4)
     drawn = sheet(rows, columns, size, title, [*names, *marks], left=0.8, headed=True, gap=(0.75, 0.8))
     for place, panel in enumerate(panels):
@@ -89,7 +89,7 @@ def draw(frame: pd.DataFrame, x: Against, panels: Sequence[Panel], title: str, *
             part = frame[frame[LINE] == name]
             for order, (column, _) in enumerate(panel.figures):
                 curve = Curve(part, places[frame[LINE] == name], column)
-                knee = curve.draw(ax, index, "-" if order == 0 else _DASH, joined)
+                knee = curve.draw(ax, index, "-" if order == 0 else _DASH, joined, panel.kind != "blocking")
                 kneed.append(knee and order == 0)
                 heights.append(curve.heights())
         _dress(ax, panel, np.concatenate(heights))
@@ -120,7 +120,7 @@ class Curve:
         self.mean = np.array([interval.value for interval in self.intervals])
         self.full = np.array([bool(full[places == place].any()) for place in self.x], dtype=bool)
 
-    def draw(self, ax: Any, index: int, style: Any, joined: bool) -> bool:
+    def draw(self, ax: Any, index: int, style: Any, joined: bool, knees: bool) -> bool:
         """Whether a knee was marked."""
         how = {"color": colour(index), "marker": MARKERS[index % 8], "ms": 4}
         ax.plot(self.x, self.mean, ls=style if joined else "", **how)
@@ -130,7 +130,7 @@ class Curve:
         ax.plot(
             self.x[self.full], self.mean[self.full], ls="", marker="o", ms=8, mfc="white", mec=colour(index), mew=1.5
         )
-        at = knee(self.x, self.mean) if joined and style == "-" else None
+        at = knee(self.x, self.mean) if joined and knees and style == "-" else None
         if at is not None:
             ax.plot(self.x[at], self.mean[at], ls="", marker="D", ms=10, mfc="none", mec=colour(index), mew=1.2)
         return at is not None
@@ -183,9 +183,11 @@ def _dress(ax: Any, panel: Panel, heights: NDArray[Any]) -> None:
         ax.set_ylim(positive.min() / 1.3, top * 1.3)
     elif panel.kind == "use":
         ax.set_ylim(0, 1.05)
+    elif panel.kind == "blocking":  # an interval may reach below 0, a share can't
+        ax.set_ylim(0, max(top * 1.08, 1e-4))
     else:
         ax.set_ylim(min(0, low * 1.08), max(top * 1.08, 1e-4))
-    if panel.kind in ("share", "use"):
+    if panel.kind in ("share", "use", "blocking"):
         ax.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share * 100:.3g}%"))
     else:
         _numbers(ax.yaxis, panel.unit, panel.factor)

@@ -18,7 +18,7 @@ _DEFAULT = "follow_path"  # says nothing in a name
 def curves(runs: Sequence[Results]) -> Figure | None:
     """Four panels: slowdown, queue, marked and dropped share, link use. None unless two loads are there."""
     loaded = [run for run in runs if run.manifest.get("loads") and run.rows("flows")]
-    if len({_load(run) for run in loaded}) < 2:
+    if len({load_of(run) for run in loaded}) < 2:
         return None
     rows = [{LINE: name, **_figures(run)} for run, name in zip(loaded, policy_names(loaded), strict=True)]
     against = Against("load", "load (share of capacity)")
@@ -27,7 +27,7 @@ def curves(runs: Sequence[Results]) -> Figure | None:
 
 def _figures(run: Results) -> dict[str, Any]:
     """A row of what is drawn, named as in the index of a sweep."""
-    row: dict[str, Any] = {"load": _load(run), "status": run.status}
+    row: dict[str, Any] = {"load": load_of(run), "status": run.status}
     row |= {f"flows.slowdown.{key}": run.number("flows", "slowdown", key) for key in ("p50", "p99")}
     links, series = (run.frame(name, columns) if run.rows(name) else None for name, columns in CONGESTION.items())
     return row | {f"congestion.{key}": value for key, value in congestion(links, series, run.manifest).items()}
@@ -66,5 +66,6 @@ def _flatten(run: Results) -> dict[str, str]:
     return facts
 
 
-def _load(run: Results) -> float:
+def load_of(run: Results) -> float:
+    """The largest, where several workloads have one."""
     return float(max(run.manifest["loads"]))

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.index import Axis, Index
+from analysis.plots.admission import blocking_panels
 from analysis.plots.curves import LINE, MARKS, QUEUE, SLOWDOWN, USE, Against, Panel, draw, has_values, shown
 from models.errors import InputError, Problem
 from models.records import TABLES
@@ -58,7 +59,13 @@ def choice(index: Index, x: str | None = None, figures: Sequence[str] = ()) -> C
 
 
 def _usual(frame: pd.DataFrame) -> list[Panel]:
-    """Latency of what the workload is about, then slowdown, queues, marks and link use, four at most."""
+    """Of demands the blocking of each class; else latency of what the workload is about, slowdown, queues, marks, use.
+
+    Four at most.
+    """
+    blocking = blocking_panels(list(frame.columns))
+    if blocking:
+        return blocking
     panels = [panel for panel in _DONE if has_values(frame, panel)][:1]
     panels += [panel for panel in (SLOWDOWN, QUEUE, USE, MARKS) if has_values(frame, panel)]
     return panels[:4] or [_panel("flows.count")]

@@ -1,7 +1,7 @@
-"""Why a run, a flow, a collective or a layer with experts took its time: from a results folder, in parts that add up.
+"""Why a run, a flow, a collective or a layer took its time, in parts that add up; why a demand was refused.
 
 ``explain`` finds the facts, ``text_of`` writes them for a terminal; the same facts go out as JSON. One file a question:
-``overview`` (a run), ``variants``, ``flow``, ``collective``, ``moe``.
+``overview`` (a run), ``variants``, ``flow``, ``collective``, ``moe``, ``demand``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.load import Results, load
-from analysis.why import collective, flow, moe, overview, variants
+from analysis.why import collective, demand, flow, moe, overview, variants
 from analysis.why.ident import parse
 from models.errors import InputError, Problem
 
@@ -23,10 +23,12 @@ def explain(folder: Path | str, ident: str | None = None, variant: str | None = 
             _check(run)
         return variants.facts(results.variants)
     run = results.choose(variant)
+    asked = parse(ident, run) if ident is not None else None
+    if asked is not None and asked.kind == "demand":
+        return demand.facts(run, asked.name)
     _check(run)
-    if ident is None:
+    if asked is None:
         return overview.facts(run)
-    asked = parse(ident, run)
     if asked.kind == "moe":
         return moe.facts(run, asked.number, asked.layer)
     return (collective if asked.kind == "collective" else flow).facts(run, asked.number)
@@ -36,7 +38,8 @@ def text_of(known: dict[str, Any], folder: Path | str) -> str:
     """What ``explain`` found, for a terminal of 100 columns."""
     if known["kind"] == "variants":
         return "\n".join(variants.lines(known, str(folder)))
-    module = {"overview": overview, "flow": flow, "collective": collective, "moe": moe}[known["kind"]]
+    modules = {"overview": overview, "flow": flow, "collective": collective, "moe": moe, "demand": demand}
+    module = modules[known["kind"]]
     return "\n".join(module.lines(known))
 
 

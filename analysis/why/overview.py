@@ -38,6 +38,7 @@ def facts(run: Results) -> dict[str, Any]:
         "slow_flows": _slow_flows(run, times),
         "slow_collectives": _slowest(run, "collectives", ["id", "op", "algorithm", "ranks", "bytes", "time_us"]),
         "slow_layers": _slowest(run, "moe_steps", ["step", "layer", *(f"{stage}_us" for stage in _STAGES), "time_us"]),
+        "refused_demands": _refused(run),
     }
 
 
@@ -80,14 +81,38 @@ def _slowest(run: Results, name: str, columns: list[str]) -> list[dict[str, Any]
     return [{str(key): value for key, value in row.items()} for row in rows]
 
 
+def _refused(run: Results) -> list[dict[str, Any]]:
+    """The most important demands that were refused or had to go."""
+    columns = ["id", "src", "dst", "bandwidth_mbps", "priority", "status", "reason"]
+    frame = run.frame("demands", columns)
+    frame = frame[frame["status"].isin(["rejected", "preempted", "lost", "gave_up"])]
+    rows = frame.sort_values("priority", ascending=False, kind="stable").head(_SLOWEST).to_dict("records")
+    return [{str(key): value for key, value in row.items()} for row in rows]
+
+
+def _refused_lines(rows: list[dict[str, Any]]) -> list[str]:
+    told = [
+        [f"demand:{row['id']}", short(f"{row['src']} -> {row['dst']}", 28), str(row["priority"]), row["status"]]
+        for row in rows
+    ]
+    rows_told = table(["", "", "priority", ""], told, left=2, remark=True)
+    return ["", "Demands refused or ended early, the most important first", *rows_told] if rows else []
+
+
 def lines(known: dict[str, Any]) -> list[str]:
     """The facts as text."""
     head = (
         f"{known['name']}: {known['status']}, engine {known['engine']}; {known['finished']} of {known['flows']} flows"
     )
     text = [f"{head} finished", *(f"  {reason}" for reason in known["reasons"])]
+    refused = [
+        "",
+        "Demands refused or ended early, the most important first",
+        *_refused_lines(known["refused_demands"]),
+    ]
+    refused = refused if known["refused_demands"] else []
     if not known["finished"]:
-        return text
+        return [*text, *refused]
     text += ["", f"Where the time of all flows went: {time_text(known['total_ps'])} together"]
     text += [
         f"  {'':<14} {'share':>6} {'mean':>9} {'p99':>9}",
@@ -102,8 +127,7 @@ def lines(known: dict[str, Any]) -> list[str]:
     if known["gpus"]:
         text += ["", "Busiest GPUs (same work: their time for equal kernels over the median GPU's)"]
         text += gpu_lines(known["gpus"])
-    text += ["", "Slowest (`why RESULTS ID` tells more)", *_slow_lines(known)]
-    return text
+    return [*text, "", "Slowest (`why RESULTS ID` tells more)", *_slow_lines(known), *refused]
 
 
 def _slow_lines(known: dict[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from models.explained import PARTS
 
 # of a flow (models/explained.py), then what only collectives and layers of experts have
 MEANING: dict[str, str] = {
-    "hold": "path policy: batch timer, jitter",
+    "hold": "path policy: batch timer, jitter; admission",
     "sending": "its earlier packets leave the source",
     "source": "at the source: NIC shared, window full",
     "recovery": "until a retransmission timer ran out",

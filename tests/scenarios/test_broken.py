@@ -148,9 +148,3 @@ def test_a_set_key_that_every_variant_sets_is_refused(
     Path("x.yaml").write_text(VALID + "variants:\n  a: {dispatch.path: ecmp}\n  b: {dispatch: {path: spray}}\n")
     assert run_sim.main(["x.yaml", "--set", "dispatch.path=wcmp"]) == 2
     assert "--set:dispatch.path: has no effect: every variant sets it" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("verb", run_sim.LATER_VERBS)
-def test_later_verbs_are_refused(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_sim.main([verb, "x.yaml"]) == 2
-    assert f"'{verb}' is not in this version" in capsys.readouterr().err

@@ -20,6 +20,12 @@ CONTRACT = {
     "collectives": "id op algorithm ranks bytes start_us time_us algbw_gbytes busbw_gbytes",
     "moe_steps": "step layer time_us dispatch_us expert_us combine_us weights_us planner_us max_over_mean "
     "weight_transfers bytes_moved peak_memory_bytes",
+    "demands": "id src dst bandwidth_mbps priority arrival_s hold_s decided_s end_s admitted wait_ms earned moves "
+    "carried path status reason",
+    "demand_classes": "priority offered admitted rejected gave_up preempted lost blocking not_served wait_mean_ms",
+    "decisions": "id agent start_s commit_s demands present admitted preempted moved conflicts objective bound gap "
+    "status solver charged_ms",
+    "reservations": "link capacity_mbps mean_mbps peak_mbps mean_share demands",
     "gpus": "gpu busy_us wait_us tokens peak_memory_bytes out_of_memory",
     "series": "time_us group links queue_mean_bytes queue_max_bytes utilisation_mean utilisation_max",
     "reordering": "distance packets",
@@ -36,11 +42,12 @@ def test_tables_have_the_columns_of_the_contract() -> None:
 
 
 def test_units_stand_in_the_column_names() -> None:
+    units = {"us", "ms", "s", "bytes", "gbps", "mbps", "gbytes"}
     for table in TABLES.values():
         for column in table:
             assert column.meaning.endswith("."), column.name
             if column.type == "float" and column.unit:
-                assert column.name.rsplit("_", 1)[-1] in {"us", "bytes", "gbps", "gbytes"}, column.name
+                assert column.name.rsplit("_", 1)[-1] in units, column.name
 
 
 def test_shipped_page_is_made_from_the_description() -> None:
