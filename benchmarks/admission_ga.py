@@ -113,7 +113,7 @@ def by_ours(start: Start, seconds: float, steps: int) -> tuple[int, int]:
 def operators(instances: list[Instance], seconds: float) -> None:
     print(f"## Operators, {seconds:g} CPU seconds\n")
     print("| nodes | flows | best seed | pymoo | children | our operators | children | with local search | children |")
-    print("|---:|" * 9)
+    print("|" + "---:|" * 9)
     for instance in instances:
         start = Start(instance.problem())
         seed = max(int(start.problem.weight[plan >= 0].sum()) for plan in start.seeds)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from analysis.load import Results, load
 from analysis.tables import summary_table
 from models.records import TABLES, validate
 from sim.dispatch.registry import LEVELS, Registry
+from tests.scenarios import admission
 
 FOLDER = Path(__file__).parents[2] / "scenarios"
 Runs = dict[str, Results]
@@ -343,6 +344,10 @@ ENTRIES: dict[str, Entry] = {
     "eplb": Entry(("workload.0.layers=1",), eplb),
     "nccl_h100_measured": Entry(("fabric.topology.nodes=2",), nccl_h100_measured),
     "nccl_h100_cluster": Entry(("fabric.topology.nodes=2", "workload.0.size=1GiB"), nccl_h100_cluster),
+    "sdn_admission": Entry((), admission.sdn_admission),
+    "sdn_zoo": Entry((), admission.sdn_zoo),
+    "controller_time": Entry((), admission.controller_time),
+    "admission_all_to_all": Entry((), admission.admission_all_to_all),
 }
 
 
@@ -387,8 +392,11 @@ def test_it_runs_and_shows_what_it_claims(name: str, results: Callable[[str], Ru
     runs = results(name)
     for one in runs.values():
         assert one.status in {"completed", "saturated"}, one.summary["reasons"]
-        assert one.rows("flows") > 0
-        assert set(one.frame("flows")["status"]) == {"finished"}
+        assert one.rows("flows") + one.rows("demands") > 0
+        if one.rows("flows"):
+            # what an admitted demand sends ends with it
+            ends = {"finished", "stopped"} if one.rows("demands") else {"finished"}
+            assert set(one.frame("flows")["status"]) <= ends
         for table in TABLES:
             if one.rows(table):
                 validate(table, one.frame(table))
@@ -402,8 +410,8 @@ def times(run: Results) -> tuple[float, ...]:
 
 
 def test_no_policy_is_inert(results: Callable[[str], Runs], tmp_path: Path) -> None:
-    """Every policy of every level gives other flow times than all others in one shipped scenario."""
-    found: dict[str, dict[str, tuple[float, ...]]] = {level: {} for level in LEVELS}
+    """Every policy of every level gives other flow times or paths of demands than all others in a shipped scenario."""
+    found: dict[str, dict[str, tuple[Any, ...]]] = {level: {} for level in LEVELS}
     sources = (("packet", "fat_tree"), *(("collective", n) for n in ("collectives", "all_to_all", "nccl_h100_cluster")))
     for level, name in sources:
         for one in results(name).values():
@@ -428,6 +436,9 @@ def test_no_policy_is_inert(results: Callable[[str], Runs], tmp_path: Path) -> N
         }
         assert run("llep", out, "--no-plots", *(w for k, v in given.items() for w in ("--set", f"{k}={v}")))[0] == 0
         found["expert"][expert] = times(load(out))
+    for one in results("sdn_zoo").values():
+        paths = tuple(one.frame("demands")["path"].fillna(""))
+        found["admission"].setdefault(one.manifest["policies"]["admission"]["kind"], paths)
     for level in LEVELS:
         assert set(found[level]) == set(Registry().names(level))
         assert len(set(found[level].values())) == len(found[level]), level
