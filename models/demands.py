@@ -23,7 +23,7 @@ Ints = NDArray[np.int64]
 REQUIRED = ("id", "src", "dst", "bandwidth", "priority")
 OPTIONAL = ("delay_bound", "arrival", "hold")
 _MOST_PRIORITY = 10**9
-_MOST_RATE = 2**50  # bit/s; sums over thousands of demands stay exact
+MOST_RATE = 2**50  # bit/s; sums over thousands of demands stay exact
 
 
 class Demands(NamedTuple):
@@ -75,8 +75,8 @@ def read(path: Path, topology: Topology) -> Demands:
         if ends[0] == ends[1] >= 0:
             problems.add(row.line, f"a demand from {row.text['src']} to itself", row.column["dst"])
         rate = _amount(row, "bandwidth", "rate", problems)
-        if rate == 0 or rate > _MOST_RATE:
-            limit = "above 0" if rate == 0 else f"at most {_MOST_RATE} bit/s"
+        if rate == 0 or rate > MOST_RATE:
+            limit = "above 0" if rate == 0 else f"at most {MOST_RATE} bit/s"
             problems.add(row.line, f"bandwidth must be {limit}", row.column["bandwidth"])
         times = [_amount(row, column, "time", problems) if row.text.get(column) else -1 for column in OPTIONAL]
         if times[0] == 0 and row.text.get("delay_bound"):

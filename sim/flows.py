@@ -112,6 +112,12 @@ class Flows(FlowBook):
         self._move(opened, 0, path)
         self.moved.add(flow)
 
+    def free(self, flow: int) -> None:
+        """A given path is kept no longer: what still has to be sent again or acknowledged goes where tables lead."""
+        opened = self._open.get(flow)
+        if opened is not None:
+            opened.fixed = False
+
     def stop(self, flow: int) -> None:
         """Sends nothing more of a flow from now on; what is under way still arrives. A flow that is over stays so."""
         opened = self._open.get(flow)
@@ -317,5 +323,5 @@ class Flows(FlowBook):
                     ways = self._policy.assign([opened.flow._replace(bytes=size)], self._rng)[0]
                     # a policy that cuts flows gives the pieces of one flow ways of their own
                     new = ways[number % len(ways)].path
-                    if new:
+                    if new is None or new:
                         self._move(opened, number, new)

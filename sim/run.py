@@ -11,9 +11,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ContextDecorator, contextmanager
+from contextlib import ContextDecorator, contextmanager, suppress
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from sim.scenario.show import text_of
 from sim.tables import tables_of
 
 PROGRAM_VERSION = "0.1.0"
-_LIBRARIES = ("numba", "numpy", "pandas", "pyarrow", "scipy", "simpy")
+_LIBRARIES = ("highspy", "networkx", "numba", "numpy", "ortools", "pandas", "pulp", "pyarrow", "scipy", "simpy")
 _LISTED = 12  # reasons that are listed one by one
 _PS_PER_US = 1_000_000
 
@@ -268,9 +268,12 @@ def _why_empty(world: World) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Of the program, of Python and of the libraries that numbers depend on."""
-    own = {"spillway": PROGRAM_VERSION, "python": ".".join(map(str, sys.version_info[:3]))}
-    return own | {name: version(name) for name in _LIBRARIES}
+    """Of the program, of Python and of the libraries that numbers depend on, as far as they are installed."""
+    found = {"spillway": PROGRAM_VERSION, "python": ".".join(map(str, sys.version_info[:3]))}
+    for name in _LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _manifest(world: World) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from solvers.programs import Answer, Effort, Floats, Point, Program, Watch
 
 SOLVERS = ("highs", "pulp", "cbc", "cpsat")  # of integer programs
 LP_SOLVERS = ("highs", "linprog")
+_PRESOLVE = 1e-7  # s: HiGHS may presolve so long without a look at the clock, times the longest row squared (1.15.1)
 
 
 def solve_whole(program: Program, solver: str, effort: Effort) -> Answer:
@@ -63,7 +64,7 @@ def _highs(program: Program, effort: Effort) -> Answer:
     except ImportError:
         raise missing("highspy", "'highspy>=1.9,<2'") from None
     began = time.perf_counter()
-    highs = _configured(highspy.Highs(), program.unit if program.whole else None, effort)
+    highs = _configured(highspy.Highs(), program, effort)
     matrix = program.matrix
     status = highs.passModel(
         program.columns,
@@ -99,20 +100,23 @@ def _highs(program: Program, effort: Effort) -> Answer:
     return _read(highspy, highs, program, curve, interrupted)
 
 
-def _configured(highs: Any, unit: float | None, effort: Effort) -> Any:
+def _configured(highs: Any, program: Program, effort: Effort) -> Any:
     options: dict[str, Any] = {
         "output_flag": False,
         "threads": 1,
         "parallel": "off",
         "random_seed": effort.seed % 2**31,
     }
-    if unit is not None:
+    if program.whole:
         # two values differ by at least the unit, so a gap that is smaller than that is a proof already
-        options |= {"mip_rel_gap": 0.0, "mip_abs_gap": 0.999 * unit}
+        options |= {"mip_rel_gap": 0.0, "mip_abs_gap": 0.999 * program.unit}
         if effort.nodes is not None:
             options["mip_max_nodes"] = effort.nodes
     if effort.seconds is not None:
         options["time_limit"] = max(0.0, effort.seconds)
+        longest = int(np.diff(program.matrix.indptr).max(initial=0))
+        if program.whole and effort.seconds < _PRESOLVE * longest**2:
+            options["presolve"] = "off"
     for name, value in options.items():
         highs.setOptionValue(name, value)
     return highs
@@ -240,9 +244,16 @@ def _linprog(program: Program, effort: Effort) -> Answer:
 # PuLP: objects, then HiGHS or CBC
 
 
-def _model(program: Program) -> tuple[Any, list[Any]]:
-    import pulp
+def _imported() -> Any:
+    try:
+        import pulp
+    except ImportError:
+        raise missing("PuLP", "'pulp>=3.3,<4'") from None
+    return pulp
 
+
+def _model(program: Program) -> tuple[Any, list[Any]]:
+    pulp = _imported()
     model = pulp.LpProblem("admission", pulp.LpMaximize)
     kind = pulp.LpInteger if program.whole else pulp.LpContinuous
     bounds = zip(program.low.tolist(), program.high.tolist(), strict=True)
@@ -268,8 +279,7 @@ def _model(program: Program) -> tuple[Any, list[Any]]:
 
 def _pulp(program: Program, effort: Effort) -> Answer:
     """PuLP's objects, handed to HiGHS by PuLP."""
-    import pulp
-
+    pulp = _imported()
     began = time.perf_counter()
     way = pulp.HiGHS(msg=False)
     if not way.available():
@@ -281,7 +291,7 @@ def _pulp(program: Program, effort: Effort) -> Answer:
     way.buildSolverModel(model)
     highs = model.solverModel
     left = None if effort.seconds is None else effort.seconds - (time.perf_counter() - began)
-    _configured(highs, program.unit, Effort(left, effort.nodes, effort.seed))
+    _configured(highs, program, Effort(left, effort.nodes, effort.seed))
     # PuLP minimises the negative; HiGHS is told what was meant, so that its bounds have our sign
     order = np.array([int(variable.name[1:]) for variable in model.variables()], dtype=np.int32)
     every = np.arange(len(order), dtype=np.int32)
@@ -299,8 +309,7 @@ def _pulp(program: Program, effort: Effort) -> Answer:
 
 def _cbc(program: Program, effort: Effort) -> Answer:
     """CBC as PuLP ships it: a program of its own, so that even its crash is only a failure here."""
-    import pulp
-
+    pulp = _imported()
     began = time.perf_counter()
     model, x = _model(program)
     if effort.start is not None:
@@ -325,13 +334,17 @@ def _cbc(program: Program, effort: Effort) -> Answer:
             logPath=str(log),
         )
         way.tmpDir = folder
+        asked = time.perf_counter()
         try:
             model.solve(way)
         except KeyboardInterrupt:
             return Answer(None, math.inf, solver, time.perf_counter() - began, interrupted=True)
+        # out of time in its preprocessing it says "infeasible" too, of what is not
+        in_time = left is None or time.perf_counter() - asked < 0.5 * left
         said = log.read_text(errors="replace") if log.exists() else ""
     seconds = time.perf_counter() - began
-    if "infeasible" in said and "Result - Optimal" not in said and model.sol_status != pulp.LpSolutionOptimal:
+    ended = "Result - Optimal" in said or "Result - Stopped" in said or model.sol_status == pulp.LpSolutionOptimal
+    if in_time and "infeasible" in said and not ended:
         return Answer(None, -math.inf, solver, seconds)
     values: Floats | None = np.array([variable.varValue or 0.0 for variable in x])
     if model.sol_status not in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible):

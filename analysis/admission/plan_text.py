@@ -11,6 +11,7 @@ _SAID = {
     "optimal": "proven: no plan is worth more",
     "feasible": "a plan that fits; not proven to be the best",
     "time_limit": "the best plan that was found before the limit",
+    "strict": "proven: class by class no plan admits more",
     "infeasible": "proven: the demands that must be admitted do not fit together",
     "not_found": "no plan was found that admits all that must be; nothing is proven",
 }
@@ -23,8 +24,9 @@ def plan_text(known: dict[str, Any]) -> str:
     nodes = f", {known['nodes']:,} nodes" if known["nodes"] else ""
     bound = "an unknown bound" if known["bound"] is None else f"at most {known['bound']:,.10g}"
     gap = "" if known["gap"] is None else f", gap {write(known['gap'], 'share')}"
+    said = _SAID["strict" if known["asked"].get("strict") and known["status"] == "optimal" else known["status"]]
     lines = [
-        f"{known['status']}: {_SAID[known['status']]}",
+        f"{known['status']}: {said}",
         f"objective {known['objective']:,} of {bound}{gap}"
         f"  ({known['method']}, {known['solver']}, {known['seconds']:.3g} s{nodes})",
         f"admitted {len(admitted):,} of {len(demands):,} demands, {_rate(admitted)} of {_rate(demands)}",

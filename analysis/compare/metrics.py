@@ -22,7 +22,7 @@ _LARGER = (
     "objective",
     "carried",
 )
-_DEFAULTS = (("collectives", "time_us"), ("moe_steps", "time_us"), ("flows", "fct_us"))
+_DEFAULTS = (("collectives", "time_us"), ("moe_steps", "time_us"), ("demands", "earned"))  # the first with rows
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
@@ -96,10 +96,11 @@ def _figures(table: str) -> list[str]:
 
 
 def default(run: Results) -> Metric:
-    """The time of the work: collectives, layers with experts, else the flows' tail (their mean where they are few)."""
-    for table, column in _DEFAULTS[:2]:
+    """The time of the work: collectives, layers with experts; what demands earn; else the flows' tail (their mean where
+    they are few).
+    """
+    for table, column in _DEFAULTS:
         if run.rows(table):
             return Metric(table, column, "mean")
-    table, column = _DEFAULTS[2]
-    enough = run.rows(table) >= MINIMUM[0.99]
-    return Metric(table, column, "p99" if enough else "mean")
+    enough = run.rows("flows") >= MINIMUM[0.99]
+    return Metric("flows", "fct_us", "p99" if enough else "mean")

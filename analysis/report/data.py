@@ -64,7 +64,7 @@ def _measures(runs: Mapping[str, Results]) -> dict[str, Any]:
         ("Flow completion time, mean", "s", figure("flows", "fct_us", "mean", 1e-6)),
         ("Flow completion time, p99", "s", figure("flows", "fct_us", "p99", 1e-6)),
         ("Slowdown, p99", "", figure("flows", "slowdown", "p99", 1.0)),
-        ("Demands blocked, mean of the classes", "", figure("demand_classes", "blocking", "mean", 1.0)),
+        ("Demands blocked, mean of the classes", "%", figure("demand_classes", "blocking", "mean", 1.0)),
         ("Longest queue at a switch", "B", queue),
     ):
         values = [value(run) if run.summary else None for run in runs.values()]

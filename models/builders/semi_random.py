@@ -50,6 +50,8 @@ def build(
     place = rng.random((nodes, 2))
     distance = np.sqrt(((place[:, None, :] - place[None, :, :]) ** 2).sum(axis=2))
     chance = np.exp(-distance / (locality * np.sqrt(2.0)))
+    if not chance.all():
+        raise ValueError(f"locality is {locality:g}; so small that far nodes have no chance at all")
     # a node at a time joins the tree, in random order
     order = rng.permutation(nodes)
     joined = np.zeros((nodes, nodes), dtype=np.bool_)

@@ -15,7 +15,7 @@ from models.builders.sndlib_native import read_native
 from models.builders.sndlib_network import Demand, Network
 from models.builders.sndlib_xml import read_xml
 from models.builders.wide_area import distance_delay, names_of, start
-from models.demands import Demands
+from models.demands import MOST_RATE, Demands
 from models.errors import Problems, nearest
 from models.topology import Topology
 
@@ -42,10 +42,12 @@ def build(
     builder = start("sndlib", nodes, host_link, hosts_per_node)
     for link in network.links:
         capacity = link.installed or modules * (link.modules[0] if link.modules else 0.0)
-        rate = round(capacity * unit) if capacity * unit < 2**62 else 0
+        rate = round(capacity * unit) if capacity * unit < 2**62 else -1
         if rate < 1:
-            message = f"link '{link.name}' has no capacity: {capacity:g} of {unit} bit/s"
-            problems.add(link.line, f"{message}, neither installed nor as a module", link.column)
+            what = "no capacity" if rate == 0 else "an impossible capacity"
+            message = f"link '{link.name}' has {what}: {capacity:g} of {unit} bit/s"
+            rest = ", neither installed nor as a module" if rate == 0 else ""
+            problems.add(link.line, message + rest, link.column)
             continue
         ends = [network.nodes[end] if network.degrees else None for end in (link.src, link.dst)]
         builder.add_cable(names[link.src], names[link.dst], rate, distance_delay(ends[0], ends[1], delay))
@@ -61,6 +63,10 @@ def demands(path: Path, topology: Topology, unit: int = 10**6, priority: int = 1
     asked = [demand for demand in network.demands if demand.value > 0]
     if not asked:
         problems.add(0, "holds no demands")
+    for demand in asked:
+        if demand.value * unit > MOST_RATE:
+            message = f"demand '{demand.name}' asks for {demand.value:g} of {unit} bit/s; at most {MOST_RATE} bit/s go"
+            problems.add(demand.line, message, demand.column)
     ends = [[_node(demand, names[end], topology, problems) for end in (demand.src, demand.dst)] for demand in asked]
     problems.raise_if_any()
     table = np.array(ends, dtype=np.int64).reshape(-1, 2)

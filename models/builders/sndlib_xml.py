@@ -30,6 +30,10 @@ def read_xml(content: bytes, problems: Problems) -> Network:
     nodes = structure.first("nodes")
     kind = nodes.attributes.get("coordinatesType") if nodes else None
     network.degrees = kind == "geographical" if kind else look_like_degrees(network)
+    if nodes and network.degrees and not look_like_degrees(network) and any(network.nodes.values()):
+        problems.add(
+            nodes.line, "coordinates are geographical, but not all are degrees of a place on earth", nodes.column
+        )
     return network
 
 

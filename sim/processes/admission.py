@@ -295,6 +295,7 @@ class Controller:
             if path and down.isdisjoint(path):
                 for tell in self.move([(booking, Way(path, len(path), way.delay))]):
                     tell()
+                self._room_came()
                 return
         self._give(booking, int(self.clock.now))
         booking.failed = self.topology.link_name[next(link for link in first if link in down)]

@@ -83,6 +83,7 @@ class Door:
         if held.over:
             return  # all of it had left when it was stopped
         held.over = True
+        self._flows.free(held.flow)
         self._controller.release(held.number)
         if held.on_delivered is not None:
             held.on_delivered()
@@ -191,6 +192,7 @@ class Round:
     def _delivered(self, channel: _Channel, callback: Callback) -> None:
         if self._over:
             return  # it was under way when the round was called off
+        self._flows.free(channel.flow)
         channel.flow = -1
         self._left -= 1
         if self._left == 0:

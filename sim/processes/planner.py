@@ -88,8 +88,8 @@ class Planner:
         return sum(booking.status == "waiting" for one in lists for booking in one)
 
     def room_came(self) -> None:
-        """Something was released: those that are held may try again."""
-        if self._held:
+        """Something was released: those that are held may try again, and those that a plan under way leaves out."""
+        if self._held or self._busy:
             self._room_came = True
             self._call()
 
@@ -224,7 +224,9 @@ class Planner:
     # -- the commit
 
     def _commit(self, decision: Decision) -> None:
-        """Books what the plan says and still fits. If the whole does not, nobody is moved or preempted."""
+        """Books what the plan says and still fits. If the whole does not, nobody is moved or preempted; nor is anybody
+        for those that gave up meanwhile.
+        """
         controller, plan = self._controller, decision.plan
         chosen = plan.way.tolist()
         wanted: list[tuple[Booking, Way]] = []
@@ -236,12 +238,13 @@ class Planner:
                 else:
                     refused.append(booking)
         bundle = decision.new[0].bundle
-        moved, dropped = self._changes(decision, chosen) if plan.found and decision.present else ([], [])
+        moved, dropped = self._changes(decision, chosen) if wanted and decision.present else ([], [])
         conflicts: list[Booking] = []
         if (moved or dropped or bundle is not None) and not self._fit(wanted, moved, dropped):
             moved, dropped = [], []
             if bundle is not None and not self._fit(wanted, moved, dropped):
                 wanted, conflicts = [], [booking for booking, _ in wanted]
+        dropped = self._needed(wanted, moved, dropped)
         reasons = [_made_room_for(booking, wanted) for booking in dropped]
         tells = [controller.preempt(booking, reason) for booking, reason in zip(dropped, reasons, strict=True)]
         tells += controller.move(moved)
@@ -301,6 +304,17 @@ class Planner:
                 more[link] = more.get(link, 0) + booking.request.bandwidth
         room = self._controller.ledger.room
         return all(amount <= 0 or amount <= room[link] for link, amount in more.items())
+
+    def _needed(
+        self, wanted: list[tuple[Booking, Way]], moved: list[tuple[Booking, Way]], dropped: list[Booking]
+    ) -> list[Booking]:
+        """Those that must leave for the new ones of higher priority; the most important are spared first."""
+        for booking in sorted(dropped, key=lambda one: (-one.request.priority, one.number)):
+            above = [(new, way) for new, way in wanted if new.request.priority > booking.request.priority]
+            others = [one for one in dropped if one is not booking]
+            if self._fit(above, moved, others):
+                dropped = others
+        return dropped
 
     def _answer(
         self, bundle: Bundle | None, wanted: list[tuple[Booking, Way]], refused: list[Booking], conflicts: list[Booking]

@@ -54,7 +54,8 @@ def solve(
     began = time.perf_counter()
     notes: list[str] = []
     full = False  # whether a heuristic could not place a required demand
-    if form == "arc" and method == "ilp":
+    all_paths = form == "arc" and method == "ilp"
+    if all_paths:
         from solvers.admission.arc import refuse
 
         refuse(problem)
@@ -78,9 +79,13 @@ def solve(
             continue
         if number:
             notes.append(f"{name} took over")
-        return _finished(plan, notes, began, limits, bound)
+        if all_paths:
+            plan = _of_all_paths(plan)
+        elif plan.status == "feasible":
+            plan = _bounded(plan, began, limits, bound)
+        return replace(plan, notes=(*notes, *plan.notes), seconds=time.perf_counter() - began)
     if full:
-        return _not_found(problem, method, notes, began, limits, bound)
+        return _not_found(problem, method, notes, began, limits, bound, all_paths)
     raise PlanError("; ".join(notes))
 
 
@@ -149,33 +154,45 @@ def _prove(problem: Problem, plan: Plan) -> None:
     prove(problem, plan)
 
 
-def _finished(plan: Plan, notes: list[str], began: float, limits: Limits, bound: bool) -> Plan:
-    """The plan with all notes, the time of the whole call, and what can be proven cheaply about it."""
-    if plan.status == "feasible":
-        from solvers.admission.path_form import most
-
-        objective, limit = plan.objective, float(most(plan.problem))
-        if limit <= objective:  # everyone is admitted whom the network can carry at all
-            plan = replace(plan, status="optimal", bound=float(objective))
-        elif bound:
-            from solvers.admission.relaxation import bound_of
-
-            limit = min(plan.bound, limit, bound_of(plan.problem, _left(limits, began)))
-            # that no sum is larger proves nothing about the order of a strict plan
-            proven = limit <= objective and not plan.problem.strict
-            plan = replace(plan, status="optimal" if proven else "feasible", bound=max(limit, float(objective)))
-    return replace(plan, notes=(*notes, *plan.notes), seconds=time.perf_counter() - began)
+def _of_all_paths(plan: Plan) -> Plan:
+    """The answer to a question about all paths: what a heuristic proves of candidate ways does not hold for them."""
+    if plan.method == "ilp" or plan.admitted.all():
+        return plan
+    bound = float(plan.problem.weight.sum())
+    return replace(plan, status="feasible", bound=bound, steps=tuple(step._replace(bound=bound) for step in plan.steps))
 
 
-def _not_found(problem: Problem, method: str, notes: list[str], began: float, limits: Limits, bound: bool) -> Plan:
-    """No room was found for what is required; with ``bound`` the relaxation may prove that there is none."""
+def _bounded(plan: Plan, began: float, limits: Limits, bound: bool) -> Plan:
+    """The plan with what can be proven cheaply about it; Ctrl-C ends the proof, not the plan."""
+    from solvers.admission.path_form import most
+
+    objective, limit = plan.objective, float(most(plan.problem))
+    if limit <= objective:  # everyone is admitted whom the network can carry at all
+        return replace(plan, status="optimal", bound=float(objective))
+    if not bound or plan.interrupted:
+        return plan
+    from solvers.admission.relaxation import bound_of
+
+    try:
+        limit = min(plan.bound, limit, bound_of(plan.problem, _left(limits, began)))
+    except KeyboardInterrupt:
+        return replace(plan, interrupted=True)
+    # that no sum is larger proves nothing about the order of a strict plan
+    proven = limit <= objective and not plan.problem.strict
+    return replace(plan, status="optimal" if proven else "feasible", bound=max(limit, float(objective)))
+
+
+def _not_found(
+    problem: Problem, method: str, notes: list[str], began: float, limits: Limits, bound: bool, all_paths: bool
+) -> Plan:
+    """No room was found for what is required; with ``bound`` the relaxation may prove that the ways have none."""
     import numpy as np
 
     from solvers.admission.path_form import most
 
     nobody = np.full(problem.demands, -1, dtype=np.int64)
-    limit = float(most(problem))
-    if bound:
+    limit = float(problem.weight.sum() if all_paths else most(problem))
+    if bound and not all_paths:
         from solvers.admission.relaxation import relax
 
         relaxed = relax(problem, _left(limits, began))

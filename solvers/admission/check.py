@@ -83,6 +83,11 @@ def _same_question(asked: Problem, answered: Problem) -> bool:
                 (asked.current >= 0, answered.current >= 0),
             )
         )
+        and all(
+            asked.paths_of(a) == answered.paths_of(b)
+            for a, b in zip(asked.current.tolist(), answered.current.tolist(), strict=True)
+            if a >= 0
+        )
     )
 
 

@@ -201,7 +201,7 @@ class _Search:
         state = state_of(problem, self.level, self.gain)
         last = limits.generations if limits.seconds is not None or limits.generations is not None else GENERATIONS
         most_steps = min(_STEPS, _STEPS_A_DEMAND * problem.demands)
-        seed = np.array([limits.seed], np.uint64)
+        seed = np.array([limits.seed % 2**64], np.uint64)
         a_step, number, since = _SECONDS_A_STEP, 0, 0
         while not self._done() and (last is None or number < last):
             steps = int(min(most_steps, self._left() / (a_step * self.children)))

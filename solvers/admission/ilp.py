@@ -116,7 +116,11 @@ def _strict_plan(search: Search, way: Ints, proven: bool) -> Plan:
         return search.plan("optimal", way, objective)
     search.kept = 0.0
     left = search.left()
-    bound = bound_of(search.problem, None if left is None else max(0.0, left))
+    try:
+        bound = bound_of(search.problem, 0.0 if search.interrupted else None if left is None else max(0.0, left))
+    except KeyboardInterrupt:
+        search.interrupted = True
+        bound = bound_of(search.problem, 0.0)
     return search.plan(search.unproven(), way, max(objective, bound))
 
 

@@ -61,6 +61,11 @@ class Search:
         left = self.left(3)
         try:
             plan = lp_rounding.solve(self.problem, replace(self.limits, seconds=left))
+        except KeyboardInterrupt:
+            if way is None:
+                raise
+            self.interrupted = True
+            return way, math.inf
         except Exception as error:
             self.notes.append(f"began without the linear relaxation: {error}")
             return way, math.inf
@@ -125,8 +130,10 @@ class Search:
         self.notes += [note] if note else []
         return self.plan("infeasible", np.full(self.problem.demands, -1, dtype=np.int64), 0.0)
 
-    def no_plan(self) -> SolverError:
-        return SolverError(f"{self.label} found no plan in {self.spent():.1f} s")
+    def no_plan(self) -> SolverError | KeyboardInterrupt:
+        if self.interrupted:
+            return KeyboardInterrupt()  # no other solver is asked then
+        return SolverError("no plan was found within the limits")
 
     def unproven(self) -> Status:
         limited = self.limits.seconds is not None or self.limits.nodes is not None or self.interrupted

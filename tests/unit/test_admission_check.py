@@ -110,6 +110,8 @@ def test_required_and_moves():
     assert broken(moved, plan(moved, [1, 2])) == []
     assert broken(moved, plan(moved, [1, 3])) == ["2 demands are moved, at most 1 may be"]
     assert broken(moved, plan(moved, [-1, -1])) == []  # to leave is no move
+    lying = replace(moved, current=np.array([1, 3]))  # as if they had been there before
+    assert "another problem" in broken(moved, plan(lying, [1, 3]))[0]
 
 
 def test_bounds_and_statuses():

@@ -172,6 +172,16 @@ def test_held_demands_try_again_when_something_is_released():
     ]
 
 
+def test_a_held_demand_is_not_forgotten_when_room_comes_while_it_is_planned():
+    story = Story(time=10).at(0, "one", hold=50).at(0, "two", hold=55).at(55, "held", full="hold", hold=10)
+    assert story.run()[2:] == [
+        (60, "one", "ended"),
+        (65, "two", "ended"),
+        (75, "held", "admitted u"),
+        (85, "held", "ended"),
+    ]
+
+
 def test_release_ends_an_admitted_demand_and_withdraws_one_that_waits():
     story = Story().at(0, "one").at(0, "two").at(5, "three", full="hold").at(6, "four", full="hold")
     story.clock.at(7, lambda: story.controller.release(story.number["three"]))
@@ -196,6 +206,20 @@ def test_the_more_important_pushes_out_the_least_important():
 def test_equals_do_not_push_each_other_out():
     story = Story(preempt=True).at(0, "one").at(0, "two").at(10, "three")
     assert [what for _, who, what in story.run() if who == "three"] == [NO_ROOM]
+
+
+def test_nobody_makes_room_for_one_that_gave_up_meanwhile():
+    story = Story(time=10, preempt=True).at(0, "one").at(0, "two").at(50, "hasty", priority=5, patience=5)
+    assert story.run(100)[2:] == [(55, "hasty", "refused: no answer in time")]
+    assert story.decisions("preempted", "conflicts")[1:] == [(0, 0)]
+
+
+def test_equals_do_not_profit_from_one_that_gave_up_meanwhile():
+    """The plan ends one for hasty, and has equal in what is left of its room."""
+    story = Story(time=10, preempt=True).at(0, "one", priority=2).at(0, "two", priority=2)
+    story.at(50, "hasty", 1, priority=3, patience=5).at(50, "equal", 9, priority=2)
+    assert story.run(100)[2:] == [(55, "hasty", "refused: no answer in time"), (70, "equal", NO_ROOM)]
+    assert story.decisions("preempted", "conflicts")[1:] == [(0, 1), (0, 0)]
 
 
 def test_a_failed_link_moves_a_demand_ahead_of_new_ones():

@@ -168,6 +168,10 @@ def test_a_solver_that_was_named_and_is_not_there_is_wrong_input(monkeypatch: py
     monkeypatch.setattr(backends, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"OR-tools is not installed; pip install 'ortools>=9.11'"):
         solve(HARD, "ilp", solver="cpsat")
+    monkeypatch.setitem(sys.modules, "pulp", None)
+    for solver in ("pulp", "cbc"):
+        with pytest.raises(InputError, match=r"PuLP is not installed; pip install 'pulp>=3.3,<4'"):
+            solve(HARD, "ilp", solver=solver)
 
 
 def test_what_the_arc_form_is_not_for_is_wrong_input(monkeypatch: pytest.MonkeyPatch):
@@ -223,3 +227,44 @@ def test_importing_the_front_loads_no_solver():
     code = f"import sys, solvers.admission; print([m for m in {heavy} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def square(required: bool) -> Problem:
+    """n0-n1-n3 is too thin for the first demand and its only candidate; n0-n2-n3 would carry it."""
+    graph = graph_of([(0, 1), (1, 3), (0, 2), (2, 3)], 4)
+    demands = [(0, 3, 8, 1), (0, 1, 2, 1)]
+    problem = problem_of(graph, [5, 5, 5, 5, 10, 10, 10, 10], demands, ways=[[(0, 2)], [(0,)]])
+    return replace(problem, required=np.array([required, False]))
+
+
+def test_what_is_proven_of_candidates_is_not_claimed_of_all_paths(monkeypatch: pytest.MonkeyPatch):
+    assert solve(square(True), "ilp", form="arc").objective == 2
+    monkeypatch.setattr("solvers.admission.search.solve_whole", lambda *_: crash(None, None))  # type: ignore[arg-type]
+    plan = solve(square(False), "ilp", form="arc", bound=True)
+    assert (plan.method, plan.status, plan.objective, plan.bound) == ("ga", "feasible", 1, 2)
+    assert {step.bound for step in plan.steps} == {2}
+    plan = solve(square(True), "ilp", form="arc", bound=True)
+    assert (plan.status, plan.bound) == ("not_found", 2)  # "infeasible" it is over its candidates only
+    assert solve(square(True), "ilp", bound=True).status == "infeasible"
+
+
+def interrupted(*_: Any, **__: Any) -> Any:
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_a_bound_is_sought_keeps_the_plan(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("solvers.admission.search._SMALL", 0)
+    monkeypatch.setattr("solvers.admission.relaxation.solve_linear", interrupted)
+    for method in ("greedy", "ilp"):
+        plan = solve(HARD, method, bound=True)
+        assert (plan.interrupted, plan.objective, plan.found) == (True, 3, True)
+        assert broken(HARD, plan) == []
+
+
+def test_ctrl_c_without_a_plan_asks_no_other_solver(monkeypatch: pytest.MonkeyPatch):
+    def stopped(program: Program, effort: Effort) -> Answer:
+        return Answer(None, math.inf, "HiGHS", 0.0, interrupted=True)
+
+    failing(monkeypatch, "highs", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        solve(NO_ROOM, "ilp")

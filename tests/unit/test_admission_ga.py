@@ -184,3 +184,7 @@ def test_a_newcomer_of_higher_priority_preempts_where_that_pays(strict, moves, w
     )
     held = replace(problem, current=np.array([0, -1]), strict=strict, moves=moves)
     assert greedy.solve(held).way.tolist() == ways
+
+
+def test_a_seed_may_be_any_number(congested):
+    assert ga.solve(congested, Limits(generations=1, seed=2**70 + 1)).found

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from models.errors import InputError
 from sim import run
@@ -107,6 +108,20 @@ def test_limits_reach_the_solver() -> None:
         params = Registry().load("admission", name).Params()
         assert getattr(params, "time_limit", None) is None
         assert params.time != "measured"
+
+
+def test_the_arc_form_is_refused_where_it_cannot_be_and_left_where_it_is_too_large(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from solvers.admission import arc
+
+    with pytest.raises(ValidationError, match="no protection"):
+        Registry().load("admission", "ilp").Params(form="arc", protection="link")
+    monkeypatch.setattr(arc, "LARGEST", 1)
+    policy, problem = made("ilp", 4, form="arc")
+    plan = policy.decide(problem, np.random.default_rng(1))
+    assert plan.notes == ("too large for the arc form; the path form took over",)
+    assert plan.objective == problem.weight.sum()
 
 
 def test_loading_the_policies_loads_no_solver() -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
 import threading
 import time
+from pathlib import Path
+from typing import Any
 
+import highspy
 import numpy as np
+import pulp
 import pytest
 from scipy.sparse import csr_array
 
-from solvers.backends import LP_SOLVERS, SOLVERS, solve_linear, solve_whole
+from solvers.backends import LP_SOLVERS, SOLVERS, _configured, solve_linear, solve_whole
 from solvers.programs import Effort, Point, Program
 
 INF = np.inf
@@ -110,15 +113,16 @@ def test_the_anytime_curve_rises_and_its_bound_falls():
 
 
 def test_ctrl_c_stops_the_solver_and_keeps_its_solution():
-    def press() -> None:
-        time.sleep(1.0)
-        os.kill(os.getpid(), signal.SIGINT)
+    pressed: list[Point] = []
 
-    thread = threading.Thread(target=press)
-    thread.start()
+    def press(point: Point) -> None:
+        if point.objective > -INF and not pressed:
+            pressed.append(point)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            time.sleep(0.2)  # or it might be done before it hears
+
     began = time.perf_counter()
-    answer = solve_whole(large(), "highs", Effort(seconds=60.0))
-    thread.join()
+    answer = solve_whole(large(), "highs", Effort(seconds=60.0, watch=press))
     assert answer.interrupted
     assert answer.x is not None
     assert time.perf_counter() - began < 20
@@ -147,3 +151,28 @@ def test_cpsat_takes_whole_numbers_only():
     half = Program(task.cost + 0.5, task.matrix, task.row_low, task.row_high, task.low, task.high)
     with pytest.raises(RuntimeError, match="CP-SAT takes whole numbers only"):
         solve_whole(half, "cpsat", Effort())
+
+
+@pytest.mark.parametrize(("waits", "bound"), [(0.0, -math.inf), (0.4, math.inf)])
+def test_what_cbc_calls_infeasible_when_its_time_is_out_is_not_believed(
+    monkeypatch: pytest.MonkeyPatch, waits: float, bound: float
+):
+    """Its words of a problem with a solution, when its preprocessing was cut short (2.10.3)."""
+
+    def solved(model: Any, way: Any) -> None:
+        time.sleep(waits)
+        Path(way.optionsDict["logPath"]).write_text("Pre-processing says infeasible or unbounded\n")
+
+    monkeypatch.setattr(pulp.LpProblem, "solve", solved)
+    answer = solve_whole(program(), "cbc", Effort(seconds=0.5))
+    assert (answer.x, answer.bound) == (None, bound)
+
+
+@pytest.mark.parametrize(("seconds", "presolve"), [(0.2, "off"), (5.0, "choose"), (None, "choose")])
+def test_presolve_that_would_outlast_the_limit_is_left_out(seconds: float | None, presolve: str):
+    """A row of 2,000 cells: HiGHS would presolve some tenths of a second and not look at the clock."""
+    count = 2000
+    row = csr_array(np.ones((1, count)))
+    task = Program(np.ones(count), row, np.zeros(1), np.ones(1), np.zeros(count), np.ones(count))
+    highs = _configured(highspy.Highs(), task, Effort(seconds))
+    assert highs.getOptionValue("presolve")[1] == presolve

@@ -16,12 +16,14 @@ from scipy.stats import ttest_rel
 from analysis.compare import Cell, Findings, Point, Rule, Study, compare, inert_keys, parse
 from analysis.compare.certificate import as_json, text, write
 from analysis.compare.inert import reason
+from analysis.compare.metrics import default
 from analysis.compare.paired import difference, turned
 from analysis.compare.sentence import sentence
 from analysis.load import load
 from analysis.stats import warm_up
 from models.errors import InputError
 from sim.record import frame, write_run
+from tests.unit import admission_results
 
 MANIFEST: dict[str, Any] = {
     "name": "made_up",
@@ -273,6 +275,12 @@ def test_a_key_that_changes_nothing_is_named_with_its_reason(tmp_path: Path) -> 
     assert reason("dispatch.path", runs) == "no traffic leaves its leaf: every path has one switch"
     assert reason("policy_stream", runs) == "no policy of these runs draws at random"
     assert reason("workload.0.size", runs) == ""
+
+
+def test_the_default_metric_of_demands_is_what_they_earn(tmp_path: Path) -> None:
+    run = load(admission_results.write_single(tmp_path / "a"))
+    assert str(default(run)) == "demands.earned.mean"
+    assert default(run).larger_is_better
 
 
 def test_the_default_metric_is_the_time_of_the_work(tmp_path: Path) -> None:

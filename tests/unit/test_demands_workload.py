@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -281,3 +283,17 @@ def test_measured_time_is_said_and_a_bare_quantity_is_shown_as_such() -> None:
     text = load(scenario).text()
     assert "bandwidth: 300Mbps" in text
     assert "pairs:" in text
+
+
+def test_the_versions_of_the_solvers_are_noted_and_a_missing_one_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("sim.run")  # `sim.run` is the function
+    assert {"highspy", "pulp", "networkx"} <= module.versions().keys()
+
+    def found(name: str) -> str:
+        if name == "pulp":
+            raise PackageNotFoundError(name)
+        return "1"
+
+    monkeypatch.setattr(module, "version", found)
+    assert "pulp" not in module.versions()
+    assert module.versions()["highspy"] == "1"

@@ -164,6 +164,23 @@ def test_a_round_that_loses_a_path_is_called_off() -> None:
     assert max(peak for (peak,) in rows(results, "reservations", "peak_mbps")) == 60_000
 
 
+@pytest.mark.parametrize("path", ["ecmp", "spray"])
+def test_a_flow_whose_last_acks_are_lost_goes_where_tables_lead(path: str) -> None:
+    """It gives its path back when all has arrived; the cable breaks for good with ACKs on it."""
+    gaps = {"kind": "gaps", "gaps": ["0ns"]}
+    sizes = {"kind": "constant", "size": "4KB"}
+    gated = {"kind": "flows", "arrivals": gaps, "sizes": sizes, "pairs": PAIR, "admission": {"rate": "60Gbps"}}
+    quiet = rows(ran(CLOS, gated, engine="packet"), "flows", "delivered_us", "path")
+    arrived, way = quiet[0]
+    _, leaf, spine, *_ = way.split(">")
+    broken = [{"at": f"{int(arrived * 1000) + 1100}ns", "link": f"{leaf}-{spine}", "set": "down"}]
+    world = {"engine": "packet", "events": broken, "dispatch": {"path": path}}
+    results = ran(CLOS, gated, **world)
+    assert results.status == "completed"
+    assert rows(results, "flows", "status") == [("finished",)]
+    assert counters(results)["packets lost", "link down"] > 0
+
+
 def test_a_round_that_never_has_room_stalls_with_a_name() -> None:
     results = ran(STAR, ring(), events=[change("down", "host1-switch0", "0us")], dispatch={"collective": "ring"})
     assert results.status == "stalled"

@@ -61,6 +61,7 @@ def test_semi_random_networks_follow_their_seed_and_prefer_near_nodes() -> None:
         ({"rates": ()}, "rates is empty"),
         ({"rates": (5, 0)}, r"rates\.1 is 0"),
         ({"locality": 0.0}, "locality is 0"),
+        ({"locality": 1e-5}, "locality is 1e-05; so small"),
         ({"hosts_per_node": -1}, "hosts_per_node is -1"),
     ],
 )

@@ -172,6 +172,8 @@ XML_FAULTS = [
     ("<target>Dd</target>", "<target></target>", 21, "<link> lacks a <target>"),
     ("<capacity>2.5<", "<capacity>-1<", 22, "<capacity> is -1; it can't be negative"),
     ("<capacity>2.5<", "<capacity>0<", 21, "link 'L3' has no capacity"),
+    ("<y>-4.0</y>", "<y>-94.0</y>", 4, "coordinates are geographical, but not all are degrees"),
+    ("<capacity>2.5<", "<capacity>1e30<", 21, "link 'L3' has an impossible capacity: 1e+30 of 1000000 bit/s"),
     ("<demandValue>3.0</demandValue>", "", 33, "<demand> lacks a <demandValue>"),
     ("<demandValue>3.0<", "<demandValue>inf<", 33, "<demandValue>: 'inf' is not a number"),
     ('<demand id="D2">', '<demand id="D1">', 33, "the demand 'D1' is there twice"),
@@ -200,6 +202,9 @@ def test_other_faults(tmp_path: Path) -> None:
         sndlib.demands(other, topology)
     other.write_text(NATIVE[: NATIVE.index("DEMANDS")])
     with pytest.raises(InputError, match="holds no demands"):
+        sndlib.demands(other, topology)
+    other.write_text(NATIVE.replace("2 3.00 4", "1e200 3e200 4"))
+    with pytest.raises(InputError, match="demand 'D2' asks for inf of 1000000 bit/s; at most 1125899906842624"):
         sndlib.demands(other, topology)
     for argument in ({"modules": 0}, {"hosts_per_node": -1}):
         with pytest.raises(ValueError, match=next(iter(argument))):

@@ -82,15 +82,72 @@ def test_all_demands_or_no_plan(desk: Path, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out.startswith("infeasible")
 
 
-def test_strict_priorities_come_before_the_sum(desk: Path) -> None:
+def test_strict_priorities_come_before_the_sum(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("demands.csv").write_text(
         "id,src,dst,bandwidth,priority\nbig,a,d,200Mbps,3\n" + "".join(f"s{i},a,d,50Mbps,1\n" for i in range(4))
     )
     Path("net.csv").write_text("src,dst,rate,delay\na,b,200Mbps,1ms\nb,d,200Mbps,1ms\nd,c,1Gbps,1ms\nc,b,10Mbps,1ms\n")
     assert solve("-o", "sum.json") == 0
+    assert "no plan is worth more" in capsys.readouterr().out
     assert solve("--strict", "-o", "strict.json") == 0
+    assert "class by class no plan admits more" in capsys.readouterr().out
     assert (plan("sum.json")["objective"], plan("strict.json")["objective"]) == (4, 3)
     assert plan("strict.json")["demands"][0]["admitted"]
+
+
+NATIVE = """?SNDlib native format; type: network; version: 1.0
+# NODE SECTION
+NODES (
+  N1 ( 1.0 2.0 )
+  N2 ( 2.0 2.0 )
+  N3 ( 2.0 3.0 )
+)
+LINKS (
+  L1 ( N1 N2 ) 0.00 0.00 0.00 0.00 ( 40.00 120.00 160.00 300.00 )
+  L2 ( N2 N3 ) 30.00 0.00 0.00 0.00 ( 40.00 120.00 )
+  L3 ( N1 N3 ) 30.00 0.00 0.00 0.00 ( )
+)
+DEMANDS (
+  D1 ( N1 N2 ) 1 25.00 UNLIMITED
+  D2 ( N1 N2 ) 2 15.00 UNLIMITED
+  D3 ( N1 N2 ) 1 20.00 3
+)
+"""
+
+
+def test_a_file_of_sndlib_brings_its_demands(desk: Path) -> None:
+    Path("net.txt").write_text(NATIVE.replace("\n", "\r\n"))
+    nodes = "".join(
+        f'<node id="N{n}"><coordinates><x>{x}</x><y>{y}</y></coordinates></node>'
+        for n, x, y in ((1, 1.0, 2.0), (2, 2.0, 2.0), (3, 2.0, 3.0))
+    )
+    module = "<{0}><capacity>{1}</capacity><cost>1.0</cost></{0}>"
+    links = "".join(
+        f'<link id="L{n}"><source>N{a}</source><target>N{b}</target>{capacity}</link>'
+        for n, a, b, capacity in (
+            (1, 1, 2, f"<additionalModules>{module.format('addModule', 40.0)}</additionalModules>"),
+            (2, 2, 3, module.format("preInstalledModule", 30.0)),
+            (3, 1, 3, module.format("preInstalledModule", 30.0)),
+        )
+    )
+    asked = "".join(
+        f'<demand id="D{n}"><source>N1</source><target>N2</target><demandValue>{value}</demandValue></demand>'
+        for n, value in ((1, 25.0), (2, 30.0), (3, 20.0))
+    )
+    Path("net.xml").write_text(
+        '<?xml version="1.0" encoding="ISO-8859-1"?>\n<network xmlns="http://sndlib.zib.de/network" version="1.0">'
+        f'<networkStructure><nodes coordinatesType="geographical">{nodes}</nodes><links>{links}</links>'
+        f"</networkStructure><demands>{asked}</demands></network>"
+    )
+    answers = []
+    for name in ("net.txt", "net.xml"):
+        assert run_sim.main(["solve", "admission", "--topology", name, "-q", "-o", "plan.json"]) == 0
+        known = plan()
+        assert (known["status"], known["objective"], known["bound"], known["gap"]) == ("optimal", 2, 2, 0)
+        assert {link["link"]: link["capacity_mbps"] for link in known["links"]}["N1->N2"] == 40
+        answers.append(known["demands"])
+    assert answers[0] == answers[1]
+    assert {row["path"] for row in answers[0] if row["admitted"]} <= {"N1>N2", "N1>N3>N2"}
 
 
 def test_a_protected_plan_tells_both_paths(desk: Path) -> None:

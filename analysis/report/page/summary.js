@@ -60,8 +60,9 @@ function leadOf() {
   known.sort((a, b) => a[0] - b[0]);
   const [best, worst] = [known[0], known[known.length - 1]];
   const names = data.measures.names;
-  return `${end} By ${title}, ${names[best[1]]} is first with ${si(best[0], measure.unit, 4)}; ${names[worst[1]]} takes `
-    + `${(worst[0] / best[0]).toFixed(3)} times as long.`;
+  const first = `${end} By ${title}, ${names[best[1]]} is first with ${si(best[0], measure.unit, 4)}; ${names[worst[1]]}`;
+  if (measure.unit !== "s") return `${first} has ${si(worst[0], measure.unit, 4)}.`;
+  return `${first} takes ${(worst[0] / best[0]).toFixed(3)} times as long.`;
 }
 
 function showComparison() {
