@@ -8,7 +8,8 @@ import numpy as np
 
 from models.candidates import Way
 from models.topology import Topology
-from sim.processes.admission import Booking, Controller
+from sim.processes.admission import Controller
+from sim.processes.bookings import Booking
 from sim.processes.demands import Sender
 from sim.record import frame
 

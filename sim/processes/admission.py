@@ -8,9 +8,8 @@ the tables converge, and then moves demands to their second path, or has them de
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,77 +19,10 @@ from models.topology import Topology
 from sim.clock import Clock
 from sim.dispatch.api import ControllerParams
 from sim.dispatch.views import AdmissionView
+from sim.processes.bookings import Booking, Bundle, Decisions, Request
 from sim.processes.ledger import Ledger
-from sim.processes.planner import Decisions, Planner
+from sim.processes.planner import Planner
 from solvers.admission.build import Builder
-
-Path = tuple[int, ...]
-
-
-@dataclass(slots=True)
-class Request:
-    """What somebody asks for, and what is to be called when something happens to it.
-
-    ``on_admitted(path)``: it has the path (links) from now on; ``on_refused(reason)``: it will not be admitted, or gave
-    up; ``on_moved(path)``: another path; ``on_lost(reason)``: an admitted one was preempted or lost to a failure;
-    ``on_ended()``: its time is over. The controller counts ``hold`` from the admission.
-    """
-
-    src: int  # node
-    dst: int  # node
-    bandwidth: int  # bit/s
-    priority: int = 1
-    hold: int | None = None  # ps; None: until it is released
-    delay_bound: int = -1  # ps, -1: none
-    patience: int | None = None  # ps that it waits for an answer; None: for ever
-    full: Literal["reject", "hold"] = "reject"  # what becomes of it where there is no room: hold waits for some
-    on_admitted: Callable[[Path], None] | None = None
-    on_refused: Callable[[str], None] | None = None
-    on_moved: Callable[[Path], None] | None = None
-    on_lost: Callable[[str], None] | None = None
-    on_ended: Callable[[], None] | None = None
-    name: str = ""  # its row in the table of demands; "": it has none
-
-
-class Booking:
-    """A request and what has become of it. Times are ps, -1: not yet."""
-
-    __slots__ = (
-        "admitted", "arrival", "bundle", "decided", "end", "failed", "met", "moves", "number", "planner", "reason",
-        "request", "status", "tries", "way",
-    )  # fmt: skip
-
-    def __init__(self, number: int, request: Request, arrival: int, planner: Planner) -> None:
-        self.number, self.request, self.arrival, self.planner = number, request, arrival, planner
-        self.decided = self.admitted = self.end = -1
-        self.way: Way | None = None  # the last one it had
-        self.met: frozenset[int] = frozenset()  # links of the ways before that
-        self.bundle: Bundle | None = None
-        self.moves = self.tries = 0
-        self.failed = ""  # the link whose failure took its way, while it waits for another
-        self.status = "waiting"
-        self.reason = ""
-
-    @property
-    def links(self) -> Path:
-        """What it has reserved, or had; the only link of a host is in both of two paths."""
-        assert self.way is not None
-        return self.way.links
-
-    @property
-    def path(self) -> Path:
-        """The links that it uses now; a second path is only reserved."""
-        assert self.way is not None
-        return self.way.links[: self.way.backup]
-
-
-@dataclass
-class Bundle:
-    """Bookings that are admitted all together or not at all. Once admitted, each goes its own way."""
-
-    members: list[Booking]
-    on_admitted: Callable[[], None] | None
-    on_refused: Callable[[str], None] | None
 
 
 class Controller:

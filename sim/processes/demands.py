@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from models.demands import Demands
 from models.units import PS_PER_SECOND
-from sim.processes.admission import Controller, Path, Request
+from sim.processes.admission import Controller
 from sim.processes.arrivals import BLOCK, Gaps
+from sim.processes.bookings import Path, Request
 from sim.processes.pairs import Pairs
 
 Ints = NDArray[np.int64]

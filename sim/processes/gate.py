@@ -18,7 +18,8 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 from sim.flows import Flows
-from sim.processes.admission import Controller, Request
+from sim.processes.admission import Controller
+from sim.processes.bookings import Request
 
 Callback = Callable[[], None]
 Path = tuple[int, ...]

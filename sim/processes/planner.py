@@ -7,65 +7,56 @@ no longer fits at the commit is a conflict, and waits again.
 
 from __future__ import annotations
 
-from array import array
 from collections import deque
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, Protocol
 
 import numpy as np
 
 from models.candidates import Way
+from models.topology import Topology
 from models.units import PS_PER_SECOND
+from sim.clock import Clock
+from sim.dispatch.api import ControllerParams
+from sim.processes.bookings import Booking, Bundle, Decision, Decisions
+from sim.processes.ledger import Ledger
+from solvers.admission.build import Builder
 from solvers.admission.check import prove
 from solvers.admission.plan import Plan
 from solvers.admission.problem import Problem
 
-if TYPE_CHECKING:
-    from sim.processes.admission import Booking, Bundle, Controller
-
 DECIDES = 3  # SimPy priority: after arrivals and departures of an instant, and what the engine tells of it
 
 
-class Decision(NamedTuple):
-    """A plan under way: ``present`` were admitted, and are in the problem before the ``new`` ones."""
+class Books(Protocol):
+    """What a planner needs of the controller: what is admitted and reserved, and the ways to change it."""
 
-    begun: int  # ps
-    charged: int  # ps
-    present: list[Booking]
-    held: list[Way | None]  # ways of the present ones when planning began
-    new: list[Booking]
-    plan: Plan
-    objective: int
-    bound: float
+    clock: Clock
+    topology: Topology
+    params: ControllerParams
+    policy: Any
+    builder: Builder
+    ledger: Ledger
+    decisions: Decisions
+    present: dict[int, Booking]
+    worth: int
+    notes: dict[str, int]
+    retries: int | None
 
+    def admit(self, booking: Booking, way: Way) -> Callable[[], None]: ...
 
-class Decisions:
-    """The rows of the table of decisions, in order of commit."""
+    def move(self, changes: Sequence[tuple[Booking, Way]]) -> list[Callable[[], None]]: ...
 
-    def __init__(self) -> None:
-        self.counts: dict[str, array[int]] = {
-            name: array("q")
-            for name in (
-                "agent", "begun", "commit", "demands", "present", "admitted", "preempted", "moved", "conflicts",
-                "objective", "charged",
-            )
-        }  # fmt: skip
-        self.bound = array("d")
-        self.status: list[str] = []
-        self.solver: list[str] = []
+    def preempt(self, booking: Booking, reason: str) -> Callable[[], None]: ...
 
-    def add(self, plan: Plan, bound: float, **counts: int) -> None:
-        for name, column in self.counts.items():
-            column.append(counts[name])
-        self.bound.append(bound)
-        self.status.append(plan.status)
-        self.solver.append(plan.solver)
+    def refuse(self, booking: Booking, reason: str) -> None: ...
 
 
 class Planner:
     """One of a controller's agents; its only one where the policy has none."""
 
-    def __init__(self, controller: Controller, agent: int, rng: np.random.Generator) -> None:
+    def __init__(self, controller: Books, agent: int, rng: np.random.Generator) -> None:
         self._controller, self._agent, self._rng = controller, agent, rng
         self._clock = controller.clock
         self._whole = controller.params.preempt or controller.params.moves != 0

@@ -13,7 +13,8 @@ import pytest
 from models.builders.edges import build
 from sim.clock import Clock
 from sim.dispatch.admission import async_agents, greedy
-from sim.processes.admission import Controller, Request
+from sim.processes.admission import Controller
+from sim.processes.bookings import Request
 from solvers.admission.plan import Plan, PlanError
 
 RATE = 10

@@ -16,7 +16,7 @@ import numpy as np
 from analysis.stats import Interval, batch_means
 from sim import load
 from sim.build import build
-from sim.processes.admission import Booking
+from sim.processes.bookings import Booking
 from sim.progress import Progress
 from sim.run import broken_laws, run_world
 
