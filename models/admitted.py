@@ -86,7 +86,7 @@ _DECISIONS = Table(
             "What the solver could prove.",
             values=("optimal", "feasible", "time_limit", "infeasible", "not_found"),
         ),
-        text("solver", "What made the plan."),
+        text("solver", "What made the plan: the method, and its rule or solver."),
         Column("charged_ms", "float", "ms", "Time that the controller was busy with it."),
     ),
     "nothing asked for admission",

@@ -172,8 +172,8 @@ def _decision_lines(one: dict[str, Any]) -> list[str]:
     return [
         f"Decision {one['id']}{several} by {one['solver']}: {one['status']}, objective {one['objective']}{gap}",
         f"  planned from {_at(one['start_s'])}, committed at {_at(one['commit_s'])}",
-        f"  {one['demands']} new demands, {one['admitted']} admitted; {one['preempted']} preempted, "
-        f"{one['moved']} moved, {one['conflicts']} conflicts",
+        f"  {one['demands']} new demand{'s' * (one['demands'] != 1)}, {one['admitted']} admitted; "
+        f"{one['preempted']} preempted, {one['moved']} moved, {one['conflicts']} conflicts",
     ]
 
 

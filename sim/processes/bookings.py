@@ -118,4 +118,4 @@ class Decisions:
             column.append(counts[name])
         self.bound.append(bound)
         self.status.append(plan.status)
-        self.solver.append(plan.solver)
+        self.solver.append(f"{plan.method} ({plan.solver})")
