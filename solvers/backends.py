@@ -162,6 +162,7 @@ def _run(call: Callable[[], Any], curve: _Curve) -> bool:
         return False
 
     def work() -> None:
+        watched.wait()
         try:
             call()
         except BaseException as error:
@@ -171,9 +172,11 @@ def _run(call: Callable[[], Any], curve: _Curve) -> bool:
 
     # not Thread.join: a join that Ctrl-C ends takes the thread for dead, whether it is or not
     ended = threading.Event()
+    watched = threading.Event()  # the solver waits until Ctrl-C would be caught
     threading.Thread(target=work, daemon=True).start()
     while not ended.is_set():
         try:
+            watched.set()
             ended.wait()
         except KeyboardInterrupt:
             curve.stop = True
