@@ -17,8 +17,8 @@ from tests.unit import synthetic
 
 CHROME = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SECTIONS = (
-    "Summary Comparison Curves Topology Flows Links Collectives Layers_with_experts Demands Decisions_of_admission GPUs "
-    "Counters Where_it_came_from"
+    "Summary Comparison Curves Topology Flows Links Collectives Layers_with_experts Demands "
+    "Decisions_of_admission GPUs Counters Where_it_came_from"
 )
 SCENARIO = """name: small
 fabric:
