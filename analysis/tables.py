@@ -253,7 +253,7 @@ _COLUMNS: list[_Column] = [
     ("", "p99", _of("flows", "fct_us", "p99"), ""),
     ("slowdown", "p50", _of("flows", "slowdown", "p50"), ""),
     ("", "p99", _of("flows", "slowdown", "p99"), ""),
-    ("link", "max", _of("links", "utilisation", "max"), "share"),
+    ("link", "max", lambda run: run.number("links", "utilisation", "max") or None, "share"),
     ("queue", "max KB", longest_queue, ""),
     ("dropped", "packets", _sum("links", "dropped"), ""),
     ("resent", "packets", _sum("flows", "retransmitted"), ""),
