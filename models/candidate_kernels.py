@@ -139,6 +139,18 @@ def _before(cost_a: Any, path_a: Any, cost_b: Any, path_b: Any) -> Any:
     return False
 
 
+@njit("int64(int32[:, ::1], int64[::1], int64[::1])")
+def _next_of(waiting: Any, size: Any, price: Any) -> Any:
+    """The row of the first of the waiting paths, -1 if all are taken."""
+    best = -1
+    for row in range(len(waiting)):
+        if size[row] > 0 and (
+            best < 0 or _before(price[row], waiting[row, : size[row]], price[best], waiting[best, : size[best]])
+        ):
+            best = row
+    return best
+
+
 @njit(f"Tuple((int32[::1], int64[::1]))({_GRAPH}, boolean[::1], int64, int64, int64)")
 def k_shortest(
     offset: Any, out_start: Any, out_link: Any, link_dst: Any, cost: Any, up: Any, src: Any, dst: Any, k: Any
@@ -170,12 +182,7 @@ def k_shortest(
         number = 1
     found = 0
     while found < k:
-        best = -1
-        for row in range(number):
-            if size[row] > 0 and (
-                best < 0 or _before(price[row], waiting[row, : size[row]], price[best], waiting[best, : size[best]])
-            ):
-                best = row
+        best = _next_of(waiting[:number], size, price)
         if best < 0:
             break
         path = waiting[best, : size[best]].copy()

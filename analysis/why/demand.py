@@ -147,7 +147,7 @@ def lines(known: dict[str, Any]) -> list[str]:
         rows = [
             [one["link"], _mbps(one["capacity_mbps"]), _mbps(one["free_mbps"]), _share(one)] for one in known["links"]
         ]
-        text += ["", f"Its links when it was admitted, beside {known['present']} others"]
+        text += ["", f"Its links when it was admitted, beside {known['present']} other{'s' * (known['present'] != 1)}"]
         text += table(["link", "capacity", "free", "reserved"], rows)
     elif "widest" in known:
         text += ["", *_widest_lines(known)]
