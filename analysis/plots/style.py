@@ -135,7 +135,7 @@ def si_axis(axis: Any, unit: str, factor: float = 1.0) -> None:
     if axis.get_scale() == "log":
         low, high = axis.get_view_interval()
         if 0 < low < high < 1000 * low:  # one label a decade would be too few
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1, 3)))
         axis.set_minor_formatter(NullFormatter())
 
 
