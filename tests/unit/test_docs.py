@@ -43,7 +43,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the repository's entries, where results may land, and ``python`` as ours."""
     folder = tmp_path_factory.mktemp("desk")
     for entry in ROOT.iterdir():
-        if not entry.name.startswith(".") and entry.name not in ("results", "tests"):
+        if not entry.name.startswith(".") and entry.name not in ("results", "tests", "mine", "bin"):
             (folder / entry.name).symlink_to(entry)
     (folder / "mine").mkdir()
     (folder / "bin").mkdir()
