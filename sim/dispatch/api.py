@@ -12,12 +12,50 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from sim.engine.words import (
+    CUT,
+    FREE,
+    GOOD,
+    HOP_WORDS,
+    LOST,
+    MARKED,
+    ON_ACK,
+    ON_NACK,
+    ON_SENT,
+    ON_TIMEOUT,
+    ON_TIMER,
+    QUEUE,
+    RATE,
+    SENT,
+    SPEED,
+    TIME,
+    TIMER,
+    WINDOW,
+)
 from sim.scenario.quantities import Rate, Size, Time, TimeOrMeasured
 from solvers.admission.plan import Plan
 from solvers.admission.problem import Limits, Problem
 from solvers.expert_plan import ExpertPlan, deal_evenly, deal_nearest, deal_ranges, expert_counts, native_plan
 
 __all__ = [
+    "CUT",
+    "FREE",
+    "GOOD",
+    "HOP_WORDS",
+    "LOST",
+    "MARKED",
+    "ON_ACK",
+    "ON_NACK",
+    "ON_SENT",
+    "ON_TIMEOUT",
+    "ON_TIMER",
+    "QUEUE",
+    "RATE",
+    "SENT",
+    "SPEED",
+    "TIME",
+    "TIMER",
+    "WINDOW",
     "ControllerParams",
     "Exchange",
     "ExpertPlan",
@@ -26,6 +64,7 @@ __all__ = [
     "Layout",
     "Limits",
     "Message",
+    "PathFacts",
     "Piece",
     "Plan",
     "PolicyParams",
@@ -34,14 +73,19 @@ __all__ = [
     "Size",
     "Time",
     "TimeOrMeasured",
+    "congestion_control",
     "deal_evenly",
     "deal_nearest",
     "deal_ranges",
+    "entropy_feedback",
+    "entropy_policy",
     "expert_counts",
     "importance",
     "native_plan",
     "packet_policy",
+    "periodic",
     "place",
+    "switch_feedback",
 ]
 
 
@@ -68,6 +112,23 @@ class ControllerParams(PolicyParams):
     moves: int = Field(0, ge=-1, description="admitted demands that a decision may move to other paths; -1: all")
     time: TimeOrMeasured = Field(0, description="time of a decision, or `measured`")
     time_per_demand: Time = Field(0, description="time of a decision for each demand in it")
+
+
+class PathFacts(NamedTuple):
+    """What a transport knows of the fabric when it starts: of the longest pair of hosts, and the slowest of its links.
+
+    ``check`` prints them. Sizes in bytes, times in ps.
+    """
+
+    rtt: int  # unloaded: a full packet out, an ACK back, store and forward
+    rate: int  # bit/s of the host's links
+    bdp: int  # rate x rtt
+    mtu: int  # a full packet on the wire
+    payload: int  # of a full packet
+    ack: int  # of an ACK on the wire
+    hops: int  # links of the longest way
+    buffer: int  # of a switch port; 2^62: no limit
+    trims: bool  # whether switches cut what does not fit
 
 
 class Flow(NamedTuple):
@@ -134,10 +195,39 @@ class Exchange(NamedTuple):
 
 
 def packet_policy(function: Any) -> Any:
-    """Compiles a packet policy's ``pick`` with the signature of ``sim/engine/signatures.py``."""
-    from sim.engine.signatures import compile_pick
+    """Compiles a packet policy's ``pick``. All signatures are in ``sim/engine/signatures.py``."""
+    return _compiled("PICK", function)
 
-    return compile_pick(function)
+
+def switch_feedback(function: Any) -> Any:
+    """Compiles a packet policy's ``learn``."""
+    return _compiled("LEARN", function)
+
+
+def periodic(function: Any) -> Any:
+    """Compiles a packet policy's ``tick``."""
+    return _compiled("TICK", function)
+
+
+def entropy_policy(function: Any) -> Any:
+    """Compiles a packet policy's ``spread``: hosts choose their packets' entropies."""
+    return _compiled("SPREAD", function)
+
+
+def entropy_feedback(function: Any) -> Any:
+    """Compiles a packet policy's ``hear``."""
+    return _compiled("HEAR", function)
+
+
+def congestion_control(function: Any) -> Any:
+    """Compiles a congestion control's ``react``."""
+    return _compiled("REACT", function)
+
+
+def _compiled(signature: str, function: Any) -> Any:
+    from sim.engine import signatures
+
+    return signatures.compiled(getattr(signatures, signature), function)
 
 
 def importance(problem: Problem) -> NDArray[np.int64]:

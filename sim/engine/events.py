@@ -79,7 +79,7 @@ def pop(w):  # type: ignore[no-untyped-def]
     """Takes out the event that `peek` saw and returns its id. Asks for what the next one will touch."""
     w.hole = 1
     if w.heap_size > 2:
-        following = (min(load_long(w.heap, 1), load_long(w.heap, 2)) & ((1 << w.id_bits) - 1)) - w.nic_count
+        following = (min(load_long(w.heap, 1), load_long(w.heap, 2)) & ((1 << w.id_bits) - 1)) - w.arrivals
         if following >= 0:
             prefetch(w.packets + link_at(w.links, following).head * PACKET_BYTES)
     return load_long(w.heap, 0) & ((1 << w.id_bits) - 1)

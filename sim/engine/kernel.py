@@ -9,6 +9,8 @@ from __future__ import annotations
 from numba import types
 
 from models.jit import njit
+from sim.engine.balance import tick_due
+from sim.engine.credit import credit_due
 from sim.engine.events import NEVER, move_base, peek, pop, push, remove
 from sim.engine.layout import (
     ACK,
@@ -28,8 +30,10 @@ from sim.engine.layout import (
 )
 from sim.engine.nic import empty_link, leave_turn, nic_turn, pace_ran_out, send_control, wake
 from sim.engine.offers import note_offer
+from sim.engine.pause import pause_came
 from sim.engine.ports import choose, close, enqueue, leave_trail, lose, queue_bytes, trail_back
-from sim.engine.timers import PACE, pop_timer
+from sim.engine.sender import control_ran_out
+from sim.engine.timers import CONTROL, CREDIT, PACE, PAUSE, TICK, pop_timer
 from sim.engine.transport import acknowledge, receive, timer_ran_out
 
 _LONG = types.int64
@@ -85,7 +89,7 @@ def arrive(w, number, now):  # type: ignore[no-untyped-def]
     if following < 0:
         link.tail = -1
     else:
-        push(w, packet_at(w.packets, following).end + link.delay, w.nic_count + number)
+        push(w, packet_at(w.packets, following).end + link.delay, w.arrivals + number)
     if home:
         if packet.kind == ACK:
             acknowledge(w, index, packet, now)
@@ -129,14 +133,22 @@ def advance(address, until, budget):  # type: ignore[no-untyped-def]
                 nic_at(w.nics, ident).armed = 0
                 nic_turn(w, ident, time, ident)
             else:
-                arrive(w, ident - w.nic_count, time)
+                arrive(w, ident - w.arrivals, time)
         else:
             ident = load_long(w.timers, 1)
             slot = pop_timer(w)
             if ident < PACE:
                 timer_ran_out(w, ident, slot, timer)
-            else:
+            elif ident < CONTROL:
                 pace_ran_out(w, ident - PACE, slot, timer)
+            elif ident < CREDIT:
+                control_ran_out(w, ident - CONTROL, slot, timer)
+            elif ident < PAUSE:
+                credit_due(w, ident - CREDIT, timer)
+            elif ident < TICK:
+                pause_came(w, ident - PAUSE, timer)
+            else:
+                tick_due(w, timer)
 
 
 @njit(_LONG(_LONG))
@@ -194,7 +206,7 @@ def set_link(address, number, up, now):  # type: ignore[no-untyped-def]
     link.up = up
     if up == 0:
         if link.head >= 0:
-            remove(w, w.nic_count + number)
+            remove(w, w.arrivals + number)
         if link.nic >= 0 and nic_at(w.nics, link.nic).armed:
             remove(w, link.nic)
             nic_at(w.nics, link.nic).armed = 0

@@ -25,9 +25,24 @@ WORLD = np.dtype(
         *[(name, "i8") for name in ("queues", "policy_state", "trace", "tells", "done", "distances")],
         ("offers", "i8"),  # [packets x 2^offer_bits] ps; 0: not kept
         ("records", "i8"),  # of the packets that completed their streams (sim/engine/offers.py)
+        *[(name, "i8") for name in ("holds", "senders", "sendings", "notes", "telemetry", "came", "grants", "shares")],
         # sizes and settings
         *[(name, "i8") for name in ("link_count", "nic_count", "groups", "hops", "policy_words", "distance_bins")],
         ("offer_bits", "i8"),
+        ("arrivals", "i8"),  # ids of events from here on are arrivals; below them are ends of serialisation
+        # ports (sim/engine/queues.py, pause.py)
+        *[(name, "i8") for name in ("scheduled", "eager", "trim", "control_room", "bounce", "late_marks", "shared")],
+        *[(name, "i8") for name in ("pause", "pause_limit", "pause_resume")],
+        *[(name, "f8") for name in ("alpha", "pause_alpha")],
+        # transport under a congestion control (sim/engine/sender.py, receiver.py, credit.py)
+        *[(name, "i8") for name in ("controlled", "react", "own_words", "telemetry_bits", "uses_sent", "ack_every")],
+        *[(name, "i8") for name in ("reorder", "reorder_buffer", "credit", "credit_packets")],
+        ("credit_share", "f8"),
+        # packet policies (sim/engine/balance.py)
+        *[
+            (name, "i8")
+            for name in ("spread", "hear", "spread_words", "learn", "tick", "period", "stamps", "uses_loads")
+        ],
         *[(name, "i8") for name in ("mtu", "header", "ack", "rto", "acks", "go_back_n", "pick", "uses_queues", "key")],
         # state
         *[(name, "i8") for name in ("now", "timer_size", "free", "free_count", "events")],
@@ -39,7 +54,8 @@ WORLD = np.dtype(
             for name in ("data_sent", "data_arrived", "data_lost", "acks_sent", "acks_arrived", "acks_lost")
         ],
         *[(name, "i8") for name in ("delivered_bytes", "timeouts", "duplicates", "discarded")],
-        *[(name, "i8") for name in ("lost_full", "lost_down", "lost_unreachable")],
+        *[(name, "i8") for name in ("lost_full", "lost_down", "lost_unreachable", "lost_random", "lost_header")],
+        *[(name, "i8") for name in ("trimmed", "bounced", "nacks", "grants_sent", "asked", "overtaken")],
     ]
 )
 
@@ -102,7 +118,9 @@ FLOW = np.dtype(
     ]
 )  # fmt: skip
 
-DATA, ACK = 0, 1  # kinds of packets
+# Kinds of packets; odd ones go back, over the links that a data packet took. TRIMMED: data cut to the header. NACK: for
+# one of these, or a gap. RTS: a sender that has no credit asks. BOUNCED: a header that found no room. PULL: credit.
+DATA, ACK, TRIMMED, NACK, RTS, BOUNCED, PULL = 0, 1, 2, 3, 4, 5, 7
 HALTED = -1
 OUTSTANDING, ACKED, RECEIVED = 1, 2, 4  # marks of a flow's packets
 

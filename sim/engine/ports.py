@@ -122,7 +122,7 @@ def transmit(w, link, number, index, packet, now):  # type: ignore[no-untyped-de
     else:
         link.head = index
         link.wire = index
-        push(w, end + link.delay, w.nic_count + number)
+        push(w, end + link.delay, w.arrivals + number)
     link.tail = index
     if w.trace_room:
         trace(w, packet, number, now, start, end)

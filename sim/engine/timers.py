@@ -1,7 +1,9 @@
 """The packet engine's timers: a binary heap of (time, identity, slot), one live entry a flow and kind at most.
 
-The identity of a retransmission timer is the flow's; PACE is added where a paced flow waits until it may send again. A
-timer that was put off stays where it is; whoever takes it out puts it in again at its new time.
+The identity is a kind above KIND_BITS, and below it a number: the flow's of a retransmission timer (kind 0), of a
+paced flow that waits until it may send again, and of a congestion control's own timer; the receiving host's where
+credit is granted; twice the link's, plus 1 where a pause begins, of a pause on its way. A timer that was put off stays
+where it is; whoever takes it out puts it in again at its new time.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from numba import types
 from models.jit import njit
 from sim.engine.layout import World, load_long, store_long
 
-PACE = 1 << 60  # above all flows
+KIND_BITS = 60  # above all flows
+PACE, CONTROL, CREDIT, PAUSE, TICK = (kind << KIND_BITS for kind in range(1, 6))
 
 
 @njit(types.void(World, types.int64, types.int64, types.int64), internal=True)

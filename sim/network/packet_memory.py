@@ -14,7 +14,7 @@ from models.units import serialisation_ps, show
 from sim.engine.events import NEVER, WORD
 from sim.engine.layout import FLOW, LINK, NIC, PACKET, RARE, TRACE, WORLD, block
 from sim.engine.offers import HEAD
-from sim.engine.signatures import address_of
+from sim.engine.signatures import PICK, address_of
 from sim.network.settings import ACK_BYTES, PacketChoice, PacketSettings
 
 _NO_LIMIT = 2**62
@@ -102,7 +102,9 @@ class PacketMemory:
         self._hold("links", links)
         self._hold("nics", nics)
         self._world["link_count"], self._world["nic_count"] = topology.links, len(hosts_links)
-        self._make_events(topology.links + len(hosts_links))
+        ends = len(hosts_links)
+        self._world["arrivals"] = ends
+        self._make_events(ends + topology.links)
 
     def _make_events(self, ids: int) -> None:
         """The event heap, whose keys hold an id and a time that lies not too far ahead."""
@@ -127,7 +129,7 @@ class PacketMemory:
         world["distance_bins"] = _BINS
         self._hold("queues", block("i8", 4096))
         if choice is not None:
-            world["pick"], world["uses_queues"] = address_of(choice.pick), choice.uses_queues
+            world["pick"], world["uses_queues"] = address_of(choice.pick, PICK), choice.uses_queues
             self._hold("policy_state", choice.state)
             world["policy_words"] = len(choice.state)
         if self._on_trace is not None:
