@@ -205,7 +205,7 @@ class ReferenceNetwork(Ports):
         self._wake(flow)
 
     def _set_path(self, flow: Flow, path: tuple[int, ...] | None) -> None:
-        flow.path = path
+        flow.path, flow.since = path, self._now
         if path is None and not self._tables_used:
             self._tables_used = True
             self._learn_hops()

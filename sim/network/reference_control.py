@@ -13,6 +13,7 @@ import numpy as np
 
 from sim.engine.ports import draw
 from sim.engine.words import (
+    CUT,
     GOOD,
     LOST,
     MARKED,
@@ -26,12 +27,13 @@ from sim.engine.words import (
     WINDOW,
 )
 from sim.network.protocol import ENDED, TIMEOUT, Tell
-from sim.network.reference_hosts import PACES, TIMERS, Hosts
+from sim.network.reference_hosts import CONTROLS, TIMERS, Hosts
 from sim.network.reference_parts import ACK, NACK, TRIMMED, Flow, Packet, Port
 from sim.network.settings import Control
 
-CONTROLS = PACES + (1 << 40)  # priority of the controls' own timers
 TOLD = 64  # packets that an ACK tells of beyond the cumulative ones
+_LAST_HOP = 2  # of a control's `marked`: the packet was cut at the port that leads to its destination
+_REACT = 1 << 24  # the hop of the controls' draws; the event is added
 _NO_PATH = np.zeros(0)
 
 
@@ -46,7 +48,7 @@ class ControlledHosts(Hosts):
         control, src, dst = self.settings.control, flow.stream.src, flow.stream.dst
         if control is not None:
             inside = self.topology.domain[src] == self.topology.domain[dst]
-            flow.own = (control.near if inside and control.near is not None else control.own)[src].copy()
+            flow.memory = (control.near if inside and control.near is not None else control.own)[src].copy()
 
     def _size(self, flow: Flow, sequence: int) -> int:
         return self._payload(flow, sequence) + self.settings.header
@@ -62,7 +64,7 @@ class ControlledHosts(Hosts):
         if not flow.lost_ones and flow.next_new == flow.packets:
             return None
         sequence = min(flow.lost_ones, default=flow.next_new)
-        fits = flow.in_flight + self._size(flow, sequence) <= int(flow.own[WINDOW])
+        fits = flow.in_flight + self._size(flow, sequence) <= int(flow.memory[WINDOW])
         return sequence if fits or flow.in_flight <= 0 else None
 
     def _transmission(self, flow: Flow, sequence: int) -> int:
@@ -75,7 +77,7 @@ class ControlledHosts(Hosts):
         if control is None:
             super()._sends(flow, packet)
             return
-        sequence, window = packet.sequence, int(flow.own[WINDOW])
+        sequence, window = packet.sequence, int(flow.memory[WINDOW])
         flow.times[sequence] = packet.transmission + 1
         if sequence in flow.lost_ones:
             flow.lost_ones.remove(sequence)
@@ -85,7 +87,7 @@ class ControlledHosts(Hosts):
         flow.in_flight += packet.size
         full = flow.in_flight + packet.size >= window
         packet.asks = packet.transmission > 0 or flow.next_new == flow.packets or full
-        rates = [rate for rate in (flow.stream.cap, int(flow.own[RATE])) if rate]
+        rates = [rate for rate in (flow.stream.cap, int(flow.memory[RATE])) if rate]
         self._pace(flow, packet.size, min(rates, default=None))
         if control.uses_sent:
             self._react(flow, ON_SENT, sequence, acked=packet.size)
@@ -96,24 +98,31 @@ class ControlledHosts(Hosts):
     ) -> None:
         """Asks the control, and files the timer that it wants."""
         assert self._control is not None
-        key = int(draw(self.settings.key, flow.stream.id, sequence, flow.times.get(sequence, 1) - 1, event))
+        key = int(draw(self.settings.key, flow.stream.id, sequence, flow.times.get(sequence, 0), _REACT + event))
         self._control.react(
-            flow.own, _NO_PATH, 0, event, self._now, rtt, marked, acked, lost, flow.in_flight, sequence,
+            flow.memory, _NO_PATH, 0, event, self._now, rtt, marked, acked, lost, flow.in_flight, sequence,
             flow.next_new, key,
         )  # fmt: skip
-        due = int(flow.own[TIMER])
-        if due > 0:
-            self._after(max(0, due - self._now), CONTROLS + flow.stream.id, partial(self._control_timer, flow, due))
+        self._set_call(flow)
 
-    def _control_timer(self, flow: Flow, due: int) -> None:
-        if flow.over or flow.halted or int(flow.own[TIMER]) != due:
+    def _set_call(self, flow: Flow) -> None:
+        """Files the control's own timer, if none is filed that comes as early. It may be late by 1 ps, never early."""
+        if flow.memory[TIMER] > 0.0:
+            due = max(int(flow.memory[TIMER]), self._now + 1)
+            if flow.call < 0 or due < flow.call:
+                flow.call = due
+                self._after(due - self._now, CONTROLS + flow.stream.id, partial(self._called, flow))
+
+    def _called(self, flow: Flow) -> None:
+        if flow.over or flow.halted or flow.call != self._now:
             return
-        flow.own[TIMER] = 0.0
-        self._react(flow, ON_TIMER, flow.next_new)
-        self._wake(flow)
-
-    def _heard(self, flow: Flow, kind: int, packet: Packet | None) -> None:
-        """Tells the packet policy at the host what became of a packet; None: of one whose entropy isn't known."""
+        flow.call = -1
+        if flow.memory[TIMER] > self._now:  # it was put off
+            self._set_call(flow)
+        elif flow.memory[TIMER] > 0.0:
+            flow.memory[TIMER] = 0.0
+            self._react(flow, ON_TIMER, min(flow.next_new, flow.packets - 1))
+            self._wake(flow)
 
     # -- the retransmission timer, of the packet that has been out for longest
 
@@ -127,7 +136,10 @@ class ControlledHosts(Hosts):
             self._after(due - self._now, TIMERS + flow.stream.id, partial(self._timer, flow, due))
 
     def _timer(self, flow: Flow, due: int) -> None:
-        """The packet that has been out for one timeout counts as lost; under go-back-N all that are out."""
+        """The packet that has been out for one timeout counts as lost; under go-back-N all that are out.
+
+        A flow that asks for its path waits for the answer, unless the packet was sent before it got the one it has.
+        """
         if self._control is None:
             super()._timer(flow, due)
             return
@@ -135,20 +147,20 @@ class ControlledHosts(Hosts):
             return
         flow.deadline = -1
         self._count("timers", "retransmission timeout")
-        sequence = next(iter(flow.out))
+        sequence, sent = next(iter(flow.out.items()))
         lost = self._size(flow, sequence)
         if self.settings.go_back_n:
             self._go_back(flow)
         else:
             self._take_back(flow, sequence)
-        self._heard(flow, LOST, None)
+        self._hear(flow, LOST, -1)
         self._react(flow, ON_TIMEOUT, sequence, lost=lost)
         self._set_timer(flow)
-        if flow.stream.ask:
+        if not flow.stream.ask or sent < flow.since:
+            self._wake(flow)
+        elif not flow.blocked:
             flow.blocked = True
             self._tells.append(Tell(TIMEOUT, flow.stream.id))
-        else:
-            self._wake(flow)
 
     def _take_back(self, flow: Flow, sequence: int) -> None:
         """A packet that is out is to be sent again."""
@@ -175,9 +187,9 @@ class ControlledHosts(Hosts):
             self._leave(packet, "arrived")
             self._end_halted(flow)
             return
+        packet.total = flow.total
         if kind == ACK:
             flow.accepted = 0
-            packet.total = flow.total
             expected = flow.expected
             base = packet.sequence if packet.marked or packet.asks else max(packet.sequence - TOLD + 1, expected + 1)
             packet.told = [number for number in range(base, base + TOLD) if number in flow.received]
@@ -252,21 +264,30 @@ class ControlledHosts(Hosts):
         assert control is not None
         known = sequence in flow.out and flow.times[sequence] == packet.transmission + 1
         rtt = self._now - flow.out[sequence] if known else -1
+        newly = self._take_in(flow, packet, (*range(packet.cumulative), *packet.told))
+        if control.reorder > 0:
+            self._find_gaps(flow, control.reorder)
+        self._hear(flow, MARKED if packet.marked else GOOD, packet.word)
+        self._react(flow, ON_ACK, sequence, rtt, int(packet.marked), newly)
+
+    def _take_in(self, flow: Flow, packet: Packet, numbers: tuple[int, ...]) -> int:
+        """These packets have arrived, says one that has come back; returns the bytes that nothing had told of."""
         newly = max(0, packet.total - flow.known)
         flow.known += newly
         flow.in_flight -= newly
-        for number in (*range(packet.cumulative), *packet.told):
+        for number in numbers:
             self._had(flow, number)
-        if control.reorder > 0:
-            highest = max(flow.acked, default=-1)
-            late = sorted(number for number in flow.out if number < highest - control.reorder)
-            for number in late:
+        return newly
+
+    def _find_gaps(self, flow: Flow, reorder: int) -> None:
+        """Packets behind which too many later ones were acknowledged are lost; each counts once, as first sent."""
+        highest = max(flow.acked, default=0)
+        while flow.scanned < highest - reorder:
+            number = flow.scanned
+            flow.scanned += 1
+            if number in flow.out and flow.times[number] == 1:
                 self._take_back(flow, number)
-            if late:
-                lost = sum(self._size(flow, number) for number in late)
-                self._react(flow, ON_NACK, late[0], lost=lost)
-        self._heard(flow, MARKED if packet.marked else GOOD, packet)
-        self._react(flow, ON_ACK, sequence, rtt, int(packet.marked), newly)
+                self._react(flow, ON_NACK, number, lost=self._size(flow, number))
 
     def _had(self, flow: Flow, number: int) -> None:
         """A packet has arrived. If it was taken off what is in flight, its arrival has taken it off once too often."""
@@ -287,14 +308,21 @@ class ControlledHosts(Hosts):
             return
         rtt = self._now - flow.out[sequence]
         self._take_back(flow, sequence)
-        marked = int(packet.marked) | (2 if packet.cut_last else 0)
-        self._react(flow, ON_NACK, sequence, rtt, marked, lost=self._size(flow, sequence))
+        self._react(flow, ON_NACK, sequence, rtt, self._marks(packet), lost=self._size(flow, sequence))
+        if packet.cut_last:
+            self._hear(flow, MARKED if packet.marked else GOOD, packet.word)
+        elif packet.cut:
+            self._hear(flow, CUT, packet.word)
 
     def _hear_gap(self, flow: Flow, packet: Packet) -> None:
         """Go-back-N: the receiver misses a packet, and has all before it."""
-        for number in range(packet.cumulative):
-            self._had(flow, number)
-        if packet.sequence in flow.out:
-            lost = sum(self._size(flow, number) for number in flow.out)
+        self._take_in(flow, packet, tuple(range(packet.sequence)))
+        sequence = packet.sequence
+        if sequence in flow.out:
+            rtt = self._now - flow.out[sequence]
             self._go_back(flow)
-            self._react(flow, ON_NACK, packet.sequence, lost=lost)
+            self._react(flow, ON_NACK, sequence, rtt, self._marks(packet), lost=self._size(flow, sequence))
+
+    def _marks(self, packet: Packet) -> int:
+        """What a control is told of a NACK's packet."""
+        return int(packet.marked) | (_LAST_HOP if packet.cut_last else 0)

@@ -17,7 +17,8 @@ from sim.network.protocol import DELIVERED, ENDED, TIMEOUT, Done, Tell
 from sim.network.reference_parts import ACK, Flow, Packet, Port
 from sim.network.settings import ACK_BYTES, PacketSettings
 
-ENDS, ARRIVALS, TIMERS, PACES = (phase << 40 for phase in (1, 2, 3, 4))  # priorities; SimPy's own are 0 and 1
+# priorities; SimPy's own are 0 and 1
+ENDS, ARRIVALS, TIMERS, PACES, CONTROLS, CREDITS, PAUSES, TICKS = (phase << 40 for phase in range(1, 9))
 BINS = 1024
 
 
@@ -50,6 +51,9 @@ class Hosts:
     def _offer(self, port: Port, packet: Packet) -> None:
         """A packet comes to a port."""
         raise NotImplementedError
+
+    def _hear(self, flow: Flow, kind: int, entropy: int) -> None:
+        """Tells the packet policy at the flow's host what became of a packet."""
 
     # -- time
 

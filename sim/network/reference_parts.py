@@ -30,12 +30,14 @@ class Packet:
     hop: int = 1  # links taken, the first included; of what goes back, links still to take back
     kind: int = DATA
     marked: bool = False
+    word: int = -1  # its entropy
     cumulative: int = 0
     gone: bool = False  # lost with its link
     came: int = -1  # the link that it took last
     since: int = 0  # ps when it came to the port where it is
     # under a congestion control
     asks: bool = False  # for an ACK at once
+    cut: bool = False  # to its header
     cut_last: bool = False  # cut at the port that leads to its destination
     total: int = 0  # an ACK's: bytes on the wire that have arrived for the first time
     told: list[int] = field(default_factory=list)  # an ACK's: packets that have arrived, beyond the cumulative ones
@@ -62,12 +64,15 @@ class Flow:
     inside: int = 0  # packets in the network, ACKs included
     waits_at: Port | None = None  # the NIC in whose turn it stands
     # the sender under a congestion control; `acked` as above
-    own: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    memory: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     out: dict[int, int] = field(default_factory=dict)  # outstanding packet -> ps when it was sent, in that order
     lost_ones: set[int] = field(default_factory=set)  # to be sent again
     times: dict[int, int] = field(default_factory=dict)  # packet -> how often it was sent
     in_flight: int = 0  # bytes on the wire
     known: int = 0  # the largest total of an ACK
+    scanned: int = 0  # gaps below it have been looked for
+    call: int = -1  # ps of the control's own timer
+    since: int = 0  # ps of the start, or of the last path
     # the receiver
     received: set[int] = field(default_factory=set)
     highest: int = 0
@@ -125,7 +130,8 @@ class Port:
     stopped: bool = False  # what is behind it has decided that it pauses
     paused: bool = False  # and its sender has heard of it
     paused_since: int = 0
-    pauses: int = 0  # counts the times it went down: pauses on their way are void then
+    frames: int = 0  # pauses and their ends that were sent
+    heard: int = 0  # the last one that came to the sender; earlier ones are void
     # totals
     sent: int = 0
     bytes: int = 0

@@ -16,12 +16,11 @@ from simpy.events import Event
 
 from models.units import serialisation_ps
 from sim.engine.ports import draw
-from sim.network.reference_control import CONTROLS, ControlledHosts
-from sim.network.reference_hosts import ARRIVALS, ENDS
+from sim.network.reference_control import ControlledHosts
+from sim.network.reference_hosts import ARRIVALS, ENDS, PAUSES
 from sim.network.reference_parts import BOUNCED, DATA, TRIMMED, Packet, Port
 from sim.network.settings import ACK_BYTES, NO_LIMIT, PortChange
 
-PAUSES = CONTROLS + (2 << 40)  # priority of pauses that arrive at their link's sender
 _SWITCHES = 1 << 30  # after all NICs
 _MARK, _COIN, _LOSS = 1 << 20, 1 << 21, 1 << 22  # the hops of these draws: apart from those of path draws
 
@@ -103,9 +102,9 @@ class Ports(ControlledHosts):
 
     def _by_chance(self, packet: Packet, word: int, chance: float) -> bool:
         """A decision about a packet, with a probability."""
-        return chance >= 1.0 or float(self._draw(packet, word)) < chance * 2.0**63
+        return chance >= 1.0 or float(self._number(packet, word)) < chance * 2.0**63
 
-    def _draw(self, packet: Packet, word: int) -> int:
+    def _number(self, packet: Packet, word: int) -> int:
         flow = packet.flow.stream.id
         return int(draw(self.settings.key, flow, packet.sequence, packet.transmission, word + packet.hop))
 
@@ -177,7 +176,8 @@ class Ports(ControlledHosts):
             self._admit_first(port, packet)
         elif ports.pause is not None:
             came = self._ports[packet.came]
-            if came.account + packet.size > ports.pause.limit + int(ports.pause.headroom[came.index]):
+            room = ports.pause.limit + int(ports.pause.headroom[came.index]) - came.account
+            if packet.size > room and not self.topology.lossless[came.index]:
                 self._drop(port, packet, "buffer full")
             else:
                 self._hold(port, packet)
@@ -212,7 +212,7 @@ class Ports(ControlledHosts):
     def _trim(self, port: Port, packet: Packet) -> None:
         """Of the packet that does not fit and the last one that waits, a fair coin says which is cut to its header."""
         last = port.queue[-1] if port.queue else None
-        if self._draw(packet, _COIN) & 1 or last is None or not self._fits(port, packet, last.size):
+        if self._number(packet, _COIN) & 1 or last is None or not self._fits(port, packet, last.size):
             self._cut(port, packet)
             return
         port.queue.pop()
@@ -221,7 +221,7 @@ class Ports(ControlledHosts):
 
     def _cut(self, port: Port, packet: Packet) -> None:
         packet.kind, packet.size = TRIMMED, ACK_BYTES
-        packet.cut_last = port.dst == packet.flow.stream.dst
+        packet.cut, packet.cut_last = True, port.dst == packet.flow.stream.dst
         packet.since = self._now
         port.trimmed += 1
         if self.settings.ports.bounce and not self._has_room(port, packet):
@@ -253,7 +253,8 @@ class Ports(ControlledHosts):
         if self.settings.ports.pause is not None:
             came = self._ports[packet.came]
             came.account += packet.size
-            if not came.stopped and came.account >= self._threshold(port.src):
+            pausable = packet.kind == DATA and not self.topology.lossless[came.index]
+            if pausable and not came.stopped and came.account >= self._threshold(port.src):
                 self._send_pause(came, True)
 
     def _has_left(self, port: Port, packet: Packet) -> None:
@@ -272,26 +273,33 @@ class Ports(ControlledHosts):
         return min(pause.limit, pause.alpha * (shared - self._used(switch)))
 
     def _forget(self, port: Port, packet: Packet) -> None:
-        """A packet is no longer held behind the link that it came over, which may go on."""
+        """A packet is no longer held behind the link that it came over, which may go on.
+
+        It does when nothing of its own is held, even where little of the shared memory is free.
+        """
         pause = self.settings.ports.pause
         if pause is None or (self._two_queues and packet.kind != DATA):
             return
         came = self._ports[packet.came]
         came.account -= packet.size
-        if came.stopped and came.account + pause.resume <= self._threshold(port.src):
+        if came.stopped and (came.account == 0 or came.account + pause.resume <= self._threshold(port.src)):
             self._send_pause(came, False)
 
     def _send_pause(self, link: Port, stop: bool) -> None:
         """A frame to a link's sender; it takes the way back, but no room on the wire."""
         link.stopped = stop
+        link.frames += 1
         if stop:
             self._count("pauses", "sent")
         back = self._ports[link.index ^ 1]
         way = serialisation_ps(ACK_BYTES, back.rate) + back.delay
-        self._after(way, PAUSES + 2 * link.index + stop, partial(self._pause_came, link, stop, link.pauses))
+        self._after(way, PAUSES + 2 * link.index + stop, partial(self._pause_came, link, stop, link.frames))
 
     def _pause_came(self, link: Port, stop: bool, number: int) -> None:
-        if number == link.pauses and link.paused != stop:
+        if number <= link.heard:
+            return
+        link.heard = number
+        if link.paused != stop:
             link.paused = stop
             if stop:
                 link.paused_since = self._now
@@ -301,7 +309,7 @@ class Ports(ControlledHosts):
 
     def _forget_pause(self, link: Port) -> None:
         """A link went down."""
-        link.pauses += 1
+        link.heard = link.frames
         if link.paused:
             link.paused_ps += self._now - link.paused_since
         link.stopped = link.paused = False
