@@ -170,7 +170,7 @@ class ReferenceNetwork(Ports):
         for packets in (port.pipe, port.control, port.queue):
             packets.clear()
         self._forget_pause(port)
-        if not port.nic:
+        if not port.nic and self.settings.ports.scheduled:
             for packet in held:
                 self._forget(port, packet)
         for packet in lost:

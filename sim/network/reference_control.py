@@ -28,7 +28,7 @@ from sim.engine.words import (
 )
 from sim.network.protocol import ENDED, TIMEOUT, Tell
 from sim.network.reference_hosts import CONTROLS, TIMERS, Hosts
-from sim.network.reference_parts import ACK, NACK, TRIMMED, Flow, Packet, Port
+from sim.network.reference_parts import ACK, DATA, NACK, TRIMMED, Flow, Packet, Port
 from sim.network.settings import Control
 
 TOLD = 64  # packets that an ACK tells of beyond the cumulative ones
@@ -182,13 +182,14 @@ class ControlledHosts(Hosts):
             return
         flow = packet.flow
         kind = self._judge(flow, packet)
-        flow.highest = max(flow.highest, packet.sequence)
         if kind is None:
             self._leave(packet, "arrived")
             self._end_halted(flow)
             return
         packet.total = flow.total
-        if kind == ACK:
+        if kind == NACK:
+            self._count("control packets", "NACK")
+        else:
             flow.accepted = 0
             expected = flow.expected
             base = packet.sequence if packet.marked or packet.asks else max(packet.sequence - TOLD + 1, expected + 1)
@@ -202,15 +203,15 @@ class ControlledHosts(Hosts):
         if sequence in flow.received:
             self._count("packets discarded", "duplicate")
             return ACK
-        if self.settings.go_back_n:
-            if sequence > expected:
-                self._count("packets discarded", "out of order (go-back-N)")
-            if sequence > expected or packet.kind == TRIMMED:
-                told, flow.gap_told = flow.gap_told, True
-                packet.sequence = expected
-                return None if told else NACK
-            flow.gap_told = False
+        if packet.kind == DATA:
+            flow.highest = max(flow.highest, sequence)
+        if self.settings.go_back_n and sequence > expected:
+            self._count("packets discarded", "out of order (go-back-N)")
+            told, flow.gap_told = flow.gap_told, True
+            packet.sequence = expected
+            return None if told else NACK
         if packet.kind == TRIMMED:
+            flow.gap_told = True
             return NACK
         room = control.reorder_buffer
         if room is not None and (sequence - expected) * self.settings.mtu >= room:
@@ -221,6 +222,7 @@ class ControlledHosts(Hosts):
     def _admit_new(self, flow: Flow, packet: Packet, control: Control) -> bool:
         """A packet that arrives for the first time; whether it gets an ACK at once."""
         self._take(flow, packet)
+        flow.gap_told = False
         flow.total += packet.size
         flow.accepted += packet.size
         expected = flow.expected

@@ -28,6 +28,10 @@ _MARK, _COIN, _LOSS = 1 << 20, 1 << 21, 1 << 22  # the hops of these draws: apar
 class Ports(ControlledHosts):
     """Every link, and the two hosts at the ends of every stream. Who goes where is somebody else's."""
 
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._used = [0] * self.topology.nodes  # bytes of a switch's data queues, whole packets until they have left
+
     # -- the process of a link
 
     def _serve(self, port: Port) -> Generator[Event, Any, None]:
@@ -174,6 +178,8 @@ class Ports(ControlledHosts):
         ports = self.settings.ports
         if self._two_queues and packet.kind != DATA:
             self._admit_first(port, packet)
+        elif self.topology.lossless[port.index]:
+            self._hold(port, packet)
         elif ports.pause is not None:
             came = self._ports[packet.came]
             room = ports.pause.limit + int(ports.pause.headroom[came.index]) - came.account
@@ -194,20 +200,10 @@ class Ports(ControlledHosts):
         size = self._data_bytes(port) - less + packet.size
         if size > self._limits(port)[0]:
             return False
-        if ports.shared is None or self.topology.lossless[port.index]:
+        if ports.shared is None:
             return True
-        used = self._used(port.src) - less
+        used = self._used[port.src] - less
         return used + packet.size <= ports.shared and size <= ports.alpha * (ports.shared - used)
-
-    def _used(self, switch: int) -> int:
-        """Bytes of data queues held in a switch's ports, whole packets until they have left."""
-        total = 0
-        for port in self._ports:
-            if port.src == switch:
-                total += sum(packet.size for packet in port.queue)
-                if port.wire is not None and not (self._two_queues and port.wire.kind != DATA):
-                    total += port.wire.size
-        return total
 
     def _trim(self, port: Port, packet: Packet) -> None:
         """Of the packet that does not fit and the last one that waits, a fair coin says which is cut to its header."""
@@ -215,14 +211,13 @@ class Ports(ControlledHosts):
         if self._number(packet, _COIN) & 1 or last is None or not self._fits(port, packet, last.size):
             self._cut(port, packet)
             return
-        port.queue.pop()
+        self._forget(port, port.queue.pop())
         self._cut(port, last)
         self._hold(port, packet)
 
     def _cut(self, port: Port, packet: Packet) -> None:
         packet.kind, packet.size = TRIMMED, ACK_BYTES
         packet.cut, packet.cut_last = True, port.dst == packet.flow.stream.dst
-        packet.since = self._now
         port.trimmed += 1
         if self.settings.ports.bounce and not self._has_room(port, packet):
             self._count("packets", "sent back")
@@ -250,6 +245,7 @@ class Ports(ControlledHosts):
         if not self.settings.ports.late_marks:
             self._mark(port, packet, self._data_bytes(port))
         self._put(port, packet)
+        self._used[port.src] += packet.size
         if self.settings.ports.pause is not None:
             came = self._ports[packet.came]
             came.account += packet.size
@@ -270,15 +266,18 @@ class Ports(ControlledHosts):
         assert pause is not None
         if pause.alpha is None or shared is None:
             return pause.limit
-        return min(pause.limit, pause.alpha * (shared - self._used(switch)))
+        return min(pause.limit, pause.alpha * (shared - self._used[switch]))
 
     def _forget(self, port: Port, packet: Packet) -> None:
         """A packet is no longer held behind the link that it came over, which may go on.
 
         It does when nothing of its own is held, even where little of the shared memory is free.
         """
+        if self._two_queues and packet.kind != DATA:
+            return
+        self._used[port.src] -= packet.size
         pause = self.settings.ports.pause
-        if pause is None or (self._two_queues and packet.kind != DATA):
+        if pause is None:
             return
         came = self._ports[packet.came]
         came.account -= packet.size
@@ -306,6 +305,14 @@ class Ports(ControlledHosts):
             else:
                 link.paused_ps += self._now - link.paused_since
                 self._ring(link)
+
+    def deadlock(self) -> list[int]:
+        """Links of a cycle, each paused, where packets that came over one wait at the next."""
+        paused = {port.index for port in self._ports if port.paused}
+        waits = {link: {packet.came for packet in self._ports[link].queue} & paused for link in paused}
+        while idle := {link for link in waits if not any(link in others for others in waits.values())}:
+            waits = {link: others for link, others in waits.items() if link not in idle}
+        return sorted(waits)
 
     def _forget_pause(self, link: Port) -> None:
         """A link went down."""

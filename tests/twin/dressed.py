@@ -29,6 +29,8 @@ def make_dressed(number: int) -> Story:
         packet = settings.mtu + settings.header
         if KINDS[kind].get("trim") or rng.random() < 0.75:
             settings = replace(settings, acks=True, control=_control(rng, topology, settings))
+        if KINDS[kind].get("trim"):
+            settings = replace(settings, buffer=rng.choice([3, packet, 2 * packet + 1, 3 * packet]))
         return replace(settings, ports=_ports(rng, topology, packet, KINDS[kind]))
 
     return make(SEED + number, dress, _trouble)
