@@ -16,6 +16,7 @@ from simpy.events import Event
 
 from models.units import serialisation_ps
 from sim.engine.ports import draw
+from sim.network.deadlock import cycle
 from sim.network.reference_control import ControlledHosts
 from sim.network.reference_hosts import ARRIVALS, ENDS, PAUSES
 from sim.network.reference_parts import BOUNCED, DATA, TRIMMED, Packet, Port
@@ -308,11 +309,9 @@ class Ports(ControlledHosts):
 
     def deadlock(self) -> list[int]:
         """Links of a cycle, each paused, where packets that came over one wait at the next."""
-        paused = {port.index for port in self._ports if port.paused}
-        waits = {link: {packet.came for packet in self._ports[link].queue} & paused for link in paused}
-        while idle := {link for link in waits if not any(link in others for others in waits.values())}:
-            waits = {link: others for link, others in waits.items() if link not in idle}
-        return sorted(waits)
+        paused = {port.index: port for port in self._ports if port.paused}
+        at = {link: {packet.came for packet in port.queue} for link, port in paused.items()}
+        return cycle({link: {other for other in paused if link in at[other]} for link in paused})
 
     def _forget_pause(self, link: Port) -> None:
         """A link went down."""

@@ -48,7 +48,7 @@ class Outcome:
     trace: list[tuple[int, ...]]
     done: list[Any]
     tells: list[tuple[int, list[Tell]]]
-    states: list[tuple[int, list[int], list[int]]]
+    states: list[tuple[int, list[int], list[int], list[int]]]  # ps; queued and sent by link; links in a deadlock
     totals: dict[str, list[int]]
     counters: dict[tuple[str, str], int]
     reordering: list[int]
@@ -63,6 +63,7 @@ def tell(
     engine: type[PacketNetwork] | type[ReferenceNetwork],
     tick: int | None = None,
     until: int | None = None,
+    traced: bool = True,
 ) -> Outcome:
     """Runs a story on an engine, with a SimPy process that only interrupts it every ``tick`` ps."""
     blocks: list[np.ndarray] = []
@@ -71,7 +72,9 @@ def tell(
         module, parameters = story.policy
         memory = module.state(story.topology, module.Params(**parameters), story.seed)
         choice = PacketChoice(module.pick, np.ascontiguousarray(memory, dtype=np.int64), module.uses_queues)
-    network = engine(story.topology, story.routes, story.settings, choice, blocks.append, explains=True)
+    network = engine(
+        story.topology, story.routes, story.settings, choice, blocks.append if traced else None, explains=True
+    )
     clock = Clock(network)
     seen = Outcome([], [], [], [], {}, {}, [], 0, [], [], [])
     patience: dict[int, int] = {}
@@ -95,7 +98,7 @@ def tell(
 
     def look() -> None:
         state = network.link_state(clock.now)
-        seen.states.append((clock.now, state.queue_bytes.tolist(), state.sent_bytes.tolist()))
+        seen.states.append((clock.now, state.queue_bytes.tolist(), state.sent_bytes.tolist(), network.deadlock()))
 
     def play() -> Any:
         acts: list[tuple[int, int, Command]] = [(when, 1, command) for when, command in story.commands]
