@@ -53,6 +53,9 @@ class Done(NamedTuple):
     lost: int  # packets lost for good: the stream was not delivered if above 0
     undelivered: int = 0  # payload bytes that never arrived: of a stopped stream, or of those packets
     stopped: int = 0  # 1: a stop came before its end
+    held: int = (
+        0  # payload bytes at most that waited out of order at the receiver (transports with a congestion control)
+    )
 
 
 class LinkState(NamedTuple):

@@ -220,7 +220,7 @@ class Hosts:
         del self._flows[ident]
         self._withdrawn += rest
         counts = (flow.retransmitted, flow.reordered, flow.lost)
-        self._done.append(Done(ident, flow.delivered, flow.end, *counts, rest, stopped))
+        self._done.append(Done(ident, flow.delivered, flow.end, *counts, rest, stopped, flow.held))
 
     # -- the receiver
 
