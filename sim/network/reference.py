@@ -68,7 +68,7 @@ class ReferenceNetwork(Ports):
     # -- time
 
     def next_time(self) -> int:
-        if not self._flows and not self._inside:
+        if not self._flows and not self._inside and not self._frames:
             return INFINITY
         return int(min(self._env.peek(), INFINITY))
 
