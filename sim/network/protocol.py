@@ -101,6 +101,17 @@ class Network(Protocol):
 
     def set_links(self, links: Sequence[int], up: bool) -> None: ...
 
+    def set_rates(self, links: Sequence[int], rates: Sequence[int]) -> None:
+        """New bit/s of links, applied after ``set_links``. A packet on the wire keeps the pace at which it began."""
+        ...
+
+    def set_loss(self, links: Sequence[int], share: float) -> None:
+        """Each packet that reaches the far end of these links is lost with this probability, applied after rates.
+
+        Engines without packets lose nothing.
+        """
+        ...
+
     def set_routes(self, routes: Routes) -> None: ...
 
     def pending(self) -> bool:
@@ -108,7 +119,7 @@ class Network(Protocol):
         ...
 
     def commit(self, now: int) -> None:
-        """Applies the commands of this instant: link changes, routes, reroutes, stops, and starts by stream id."""
+        """Applies the commands of this instant: changes of links, routes, reroutes, stops, and starts by stream id."""
         ...
 
     def next_time(self) -> int:
