@@ -11,7 +11,7 @@ with few ACKs. A loss halves, once a window; a timeout leaves a window of one pa
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,9 @@ uses_sent = False
 
 class Params(PolicyParams):
     variant: Literal["window", "rate"] = Field("window", description="what is controlled")
-    gain: float | Literal["auto"] = Field("auto", description="g; auto: 1/16 for the window, 1/256 for the rate")
+    gain: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = Field(
+        "auto", description="g; auto: 1/16 for the window, 1/256 for the rate"
+    )
     window: SizeOrAuto = Field("auto", description="bytes on the wire at the start (variant window); auto: 1 BDP")
     increase: Rate = Field(10**9, gt=0, description="more an RTT (variant rate)")
     min_rate: Rate = Field(10**8, gt=0, description="least rate (variant rate)")

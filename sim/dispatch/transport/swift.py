@@ -2,10 +2,10 @@
 
 Source: Kumar et al., "Swift: Delay is Simple and Effective for Congestion Control in the Datacenter", SIGCOMM 2020,
 with the constants of the public htsim (its comments call them guesses). Delay below the target: ai / window packets
-more for each that is acknowledged; else, once an RTT, window x max(1 - beta (delay - target) / delay, 1 - max_decrease).
-Target = base + hops x base / 6.55 + flow scaling, alpha / sqrt(window) + beta' between 0 and ``scaling`` x base, such
-that it is 0 at ``scale_to`` packets and all of it at ``scale_from``. A cut packet, or the first timeouts: window x
-(1 - max_decrease), once an RTT; the fifth timeout in a row: the least window.
+more for each that is acknowledged; else, once an RTT, window x max(1 - beta (delay - target) / delay, 1 -
+max_decrease). Target = base + hops x base / 6.55 + flow scaling: alpha / sqrt(window) + beta' between 0 and ``scaling``
+x base, such that it is 0 at ``scale_to`` packets and all of it at ``scale_from``. A cut packet, or the first timeouts:
+window x (1 - max_decrease), once an RTT; the fifth timeout in a row: the least window.
 
 Differences: ``base`` is htsim's 20 us where it is given; auto is the fabric's unloaded RTT. Hops are those of the
 longest way. The whole RTT is one delay: hosts here take no time of their own.

@@ -7,7 +7,7 @@ of them); rising: rate x (1 - beta gradient). Its constants are 50, 500 and 20 u
 keeps their proportions for the fabric's RTT. Increases of 40 and 100 Mb/s are those of 100 Gb/s, in proportion.
 
 Differences: it has no reaction to loss of its own (it ran on a lossless fabric); here a cut packet halves the rate,
-once an RTT, and so does a timeout. A sender of one packet an RTT has one sample for each.
+once an RTT, and so does a timeout.
 """
 
 from __future__ import annotations
