@@ -2,16 +2,17 @@
 
 Source: Zhu et al., "Congestion Control for Large-Scale RDMA Deployments", SIGCOMM 2015, in the form and with the
 defaults of the public ns-3 code (HPCC's, ConWeave's): alpha interval 1 us, decrease interval 4 us, increase timer
-300 us, one fast recovery, marking from 100 to 400 KB with 0.2 at 100 Gb/s. The paper has a notification at most every
-50 us, timers of 55 us, five fast recoveries. Increases of 40 and 100 Mb/s are those of 100 Gb/s, in proportion.
+300 us, one fast recovery, marking from 100 to 400 KB with 0.2 at 100 Gb/s. The paper has timers of 55 us and five fast
+recoveries. Increases of 40 and 100 Mb/s are those of 100 Gb/s, in proportion.
 
-A notification is a marked ACK, the first in ``cnp_interval``. The first one sets alpha to 1. Every alpha interval alpha
-falls by g, and a notification in it adds g; alpha is brought up to date when it is needed, so it costs no timer. Every
-decrease interval with a notification: target = rate, rate x (1 - alpha / 2), the stages begin anew. Every increase
-timer or ``byte_counter`` bytes: rate = (rate + target) / 2, after ``fast_recovery`` of them with the target raised, by
-the hyper increase where both counts are past it (the timer alone where there is no byte counter).
+A notification is a marked ACK, at most one in ``cnp_interval`` (the paper's 50 us; the ns-3 code has 0: all of them).
+The first one sets alpha to 1. Every alpha interval alpha falls by g, and a notification in it adds g; alpha is brought
+up to date when it is needed, so it costs no timer. Every decrease interval with a notification: target = rate (unless
+it has not risen since the last decrease; in the paper always: ``clamp_target``), rate x (1 - alpha / 2), and the stages
+begin anew. Every increase timer or ``byte_counter`` bytes: rate = (rate + target) / 2, after ``fast_recovery`` of them
+with the target raised, by the hyper increase where both counts are past it (the timer alone if there is no counter).
 
-Differences: ``cnp_interval`` is the ns-3 code's (every marked ACK notifies). A cut or lost packet notifies too.
+Difference: a cut or lost packet notifies too.
 """
 
 from __future__ import annotations
@@ -46,12 +47,12 @@ uses_telemetry = False
 uses_sent = True
 
 (_GAIN, _ALPHA_EVERY, _CUT_EVERY, _RAISE_EVERY, _COUNT, _STAGES) = range(FREE, FREE + 6)
-(_ADD, _HYPER, _LEAST, _MOST, _NOTIFY_EVERY) = range(FREE + 6, FREE + 11)
+(_ADD, _HYPER, _LEAST, _MOST, _NOTIFY_EVERY, _CLAMP) = range(FREE + 6, FREE + 12)
 # alpha, until when it is right, and whether a notification came since; the target; the last notification; the first
 # one (0: none yet), from which the decrease intervals count; when the rate falls and rises (0: not); how often it rose
 # by the timer and by the counter; bytes sent since the counter's last
-(_ALPHA, _ALPHA_AT, _HEARD, _TARGET, _NOTIFIED, _BEGAN) = range(FREE + 11, FREE + 17)
-(_CUT_AT, _RAISE_AT, _BY_TIME, _BY_BYTES, _SENT) = range(FREE + 17, FREE + 22)
+(_ALPHA, _ALPHA_AT, _HEARD, _TARGET, _NOTIFIED, _BEGAN) = range(FREE + 12, FREE + 18)
+(_CUT_AT, _RAISE_AT, _BY_TIME, _BY_BYTES, _SENT) = range(FREE + 18, FREE + 23)
 
 _OWN, _LONG = types.float64[::1], types.int64
 
@@ -66,18 +67,20 @@ class Params(PolicyParams):
     additive: RateOrAuto = Field("auto", description="of the target; auto: rate / 2500")
     hyper: RateOrAuto = Field("auto", description="of the target later on; auto: rate / 1000")
     min_rate: Rate = Field(10**8, gt=0, description="least rate")
-    cnp_interval: Time = Field(0, ge=0, description="least time between two notifications; 0: every marked ACK")
+    clamp_target: bool = Field(False, description="each decrease lowers the target, not only the first after an increase")
+    cnp_interval: Time = Field(50 * 10**6, ge=0, description="between two notifications; 0: every marked ACK")
 
 
 def memory(params: Params, facts: PathFacts) -> NDArray[np.float64]:
     """The constants, and a flow at line rate."""
-    own = np.zeros(FREE + 22)
+    own = np.zeros(FREE + 23)
     own[WINDOW], own[RATE] = 2.0**62, facts.rate
     own[_GAIN], own[_ALPHA_EVERY], own[_CUT_EVERY] = params.gain, params.alpha_interval, params.decrease_interval
     own[_RAISE_EVERY], own[_COUNT], own[_STAGES] = params.increase_timer, params.byte_counter, params.fast_recovery
     own[_ADD] = facts.rate / 2500 if params.additive == "auto" else params.additive
     own[_HYPER] = facts.rate / 1000 if params.hyper == "auto" else params.hyper
     own[_LEAST], own[_MOST], own[_NOTIFY_EVERY] = min(params.min_rate, facts.rate), facts.rate, params.cnp_interval
+    own[_CLAMP] = params.clamp_target
     own[_ALPHA], own[_TARGET] = 1, facts.rate
     return own
 
@@ -117,7 +120,8 @@ def _notify(own, now):  # type: ignore[no-untyped-def]
 @njit(types.void(_OWN, _LONG), internal=True)
 def _cut(own, now):  # type: ignore[no-untyped-def]
     _bring_alpha(own, now)
-    own[_TARGET] = own[RATE]
+    if own[_CLAMP] != 0 or own[_BY_TIME] > 0 or own[_BY_BYTES] > 0:
+        own[_TARGET] = own[RATE]
     own[RATE] = max(own[RATE] * (1 - own[_ALPHA] / 2), own[_LEAST])
     own[_CUT_AT] = own[_BY_TIME] = own[_BY_BYTES] = own[_SENT] = 0
     own[_RAISE_AT] = now + own[_RAISE_EVERY]
