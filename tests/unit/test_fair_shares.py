@@ -25,7 +25,7 @@ SIZE = 500 * 10**6  # more than a flow sends here
 def shares(
     module: ModuleType, end: int, payload: int = 4096, buffer: int = 10**6, **params: Any
 ) -> tuple[float, float]:
-    """Gb/s of payload of two flows in the second half of the time until ``end``; the second began 1 ms after the first."""
+    """Payload of two flows in the second half of the time until ``end``, Gb/s. The second began 1 ms after the first."""
     topology = star.build(3, (RATE, 500_000))
     routes, mtu = Routes(topology), payload + HEADER
     rtt = longest_rtt(routes, mtu, ACK_BYTES)
@@ -68,10 +68,9 @@ CASES: list[tuple[ModuleType, dict[str, Any]]] = [
 @pytest.mark.parametrize(
     ("module", "setting"), CASES, ids=[case[0].__name__.rsplit(".")[-1] + case[1].get("variant", "") for case in CASES]
 )
-def test_two_flows_come_to_equal_shares(module, setting, capsys):
+def test_two_flows_come_to_equal_shares(module, setting):
     first, second = shares(module, **setting)
     jain = (first + second) ** 2 / (2 * (first**2 + second**2))
-    with capsys.disabled():
-        print(f" {first:.2f} and {second:.2f} Gb/s, Jain {jain:.5f}", end="")
+    print(f"{first:.2f} and {second:.2f} Gb/s, Jain {jain:.5f}")
     assert abs(first - second) <= 0.05 * (first + second) / 2
-    assert first + second > 0.8 * 100 * 4096 / 4160 if module is not hpcc else first + second > 80
+    assert first + second > 80
