@@ -25,7 +25,7 @@ SIZE = 500 * 10**6  # more than a flow sends here
 def shares(
     module: ModuleType, end: int, payload: int = 4096, buffer: int = 10**6, **params: Any
 ) -> tuple[float, float]:
-    """Payload of two flows in the second half of the time until ``end``, Gb/s. The second began 1 ms after the first."""
+    """Gb/s of payload of two flows in the second half of the time until ``end``; the second begins 1 ms later."""
     topology = star.build(3, (RATE, 500_000))
     routes, mtu = Routes(topology), payload + HEADER
     rtt = longest_rtt(routes, mtu, ACK_BYTES)

@@ -67,7 +67,7 @@ class Params(PolicyParams):
     additive: RateOrAuto = Field("auto", description="of the target; auto: rate / 2500")
     hyper: RateOrAuto = Field("auto", description="of the target later on; auto: rate / 1000")
     min_rate: Rate = Field(10**8, gt=0, description="least rate")
-    clamp_target: bool = Field(False, description="each decrease lowers the target, not only the first after an increase")
+    clamp_target: bool = Field(False, description="each decrease lowers the target, not just the first in a row")
     cnp_interval: Time = Field(50 * 10**6, ge=0, description="between two notifications; 0: every marked ACK")
 
 

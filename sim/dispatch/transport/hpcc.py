@@ -9,8 +9,8 @@ W / T, and W is at most a BDP. U begins at 1, as in the public ns-3 code.
 Differences: a timeout halves Wc, which the paper leaves to PFC. A link that seems to have sent faster than it can was
 another one before (the packet took another way): it is left out. It is made for flows of one path.
 
-W_AI: the paper's rule is BDP x (1 - eta) / N for N flows at a time. With much less, few flows stay unequal: the one with
-fewer packets finds more of the others' behind its own, and so a larger U.
+W_AI: the paper's rule is BDP x (1 - eta) / N for N flows at a time. With much less, few flows stay unequal: the one
+with fewer packets finds more of the others' behind its own, and so a larger U.
 """
 
 from __future__ import annotations
