@@ -53,6 +53,9 @@ class Done(NamedTuple):
     lost: int  # packets lost for good: the stream was not delivered if above 0
     undelivered: int = 0  # payload bytes that never arrived: of a stopped stream, or of those packets
     stopped: int = 0  # 1: a stop came before its end
+    held: int = (
+        0  # payload bytes at most that waited out of order at the receiver (transports with a congestion control)
+    )
 
 
 class LinkState(NamedTuple):
@@ -154,6 +157,10 @@ class Network(Protocol):
 
     def link_totals(self, now: int) -> dict[str, NDArray[np.int64]]:
         """Per link: bytes, packets, queue_max_bytes, marked, dropped, trimmed, paused_ps."""
+        ...
+
+    def deadlock(self) -> list[int]:
+        """Links of a cycle, each paused, where a packet that came over one waits at the next; [] if there is none."""
         ...
 
     def delivered_bytes(self) -> int:
