@@ -105,11 +105,14 @@ class Network(Protocol):
     def set_links(self, links: Sequence[int], up: bool) -> None: ...
 
     def set_rates(self, links: Sequence[int], rates: Sequence[int]) -> None:
-        """Each link's rate in bit/s from now on; a packet on the wire keeps the pace at which it began."""
+        """New bit/s of links, applied after ``set_links``. A packet on the wire keeps the pace at which it began."""
         ...
 
     def set_loss(self, links: Sequence[int], share: float) -> None:
-        """From now on this share of the packets that cross each link is lost at its far end, by chance."""
+        """Each packet that reaches the far end of these links is lost with this probability, applied after rates.
+
+        Engines without packets lose nothing.
+        """
         ...
 
     def set_routes(self, routes: Routes) -> None: ...
@@ -119,7 +122,7 @@ class Network(Protocol):
         ...
 
     def commit(self, now: int) -> None:
-        """Applies the commands of this instant: links, rates, losses, routes, reroutes, stops, starts by stream id."""
+        """Applies the commands of this instant: changes of links, routes, reroutes, stops, and starts by stream id."""
         ...
 
     def next_time(self) -> int:
