@@ -11,13 +11,15 @@ from numba import types
 
 from models.jit import njit
 from sim.engine.balance import tick_due
-from sim.engine.credit import credit_due
+from sim.engine.credit import credit_due, leave_list
 from sim.engine.events import NEVER, move_base, peek, pop, push, remove
+from sim.engine.feedback import control_ran_out, packet_ran_out
 from sim.engine.layout import (
     ACK,
     DATA,
     HALTED,
     LINK,
+    PULL,
     Packet,
     World,
     flow_at,
@@ -29,6 +31,7 @@ from sim.engine.layout import (
     port_at,
     prefetch,
     rare_at,
+    sender_at,
     world_at,
 )
 from sim.engine.nic import empty_link, leave_turn, nic_turn, pace_ran_out, send_control, wake
@@ -51,7 +54,8 @@ from sim.engine.ports import (
     waiting_bytes,
 )
 from sim.engine.queues import empty_port, offer, port_ended, stop_port
-from sim.engine.sender import control_ran_out
+from sim.engine.receiver import arrived
+from sim.engine.recovery import new_sendings
 from sim.engine.timers import CONTROL, CREDIT, PACE, PAUSE, SPARE, TICK, pop_timer
 from sim.engine.transport import acknowledge, receive, timer_ran_out
 
@@ -67,7 +71,7 @@ IDLE, TOLD, BUDGET, POOL, TRACE_FULL = range(5)
 @njit(_LONG(World, _LONG, Packet, _LONG, _LONG), inline=True)
 def _onward(w, index, packet, node, now):  # type: ignore[no-untyped-def]
     """The link that a packet takes from a node on its way; -1 if there is none."""
-    if packet.kind & 1:
+    if packet.kind & 1 and (packet.kind != PULL or packet.path >= 0):  # a PULL has no trail
         if packet.path < 0:
             return trail_back(w, index, packet)
         packet.path -= 1
@@ -130,7 +134,9 @@ def arrive(w, number, now):  # type: ignore[no-untyped-def]
         link.dropped += 1
         lose(w, index, packet, now)
     elif home:
-        if packet.kind == ACK:
+        if w.controlled:
+            arrived(w, index, packet, number, now)
+        elif packet.kind == ACK:
             acknowledge(w, index, packet, now)
         elif packet.kind == DATA:
             receive(w, index, packet, number, now)
@@ -164,7 +170,7 @@ def advance(address, until, budget):  # type: ignore[no-untyped-def]
             return IDLE
         if soonest > w.now and w.events >= last:
             return BUDGET
-        if w.free_count <= w.nic_count + 1 or w.timer_size + SPARE > w.timer_room:
+        if w.free_count <= w.nic_count + 3 or w.timer_size + SPARE > w.timer_room:
             return POOL
         if w.trace_room > 0 and w.trace_size + w.nic_count + 4 > w.trace_room:
             return TRACE_FULL
@@ -182,7 +188,9 @@ def advance(address, until, budget):  # type: ignore[no-untyped-def]
         else:
             ident = load_long(w.timers, 1)
             slot = pop_timer(w)
-            if ident < PACE:
+            if ident < PACE and w.controlled:
+                packet_ran_out(w, ident, slot, timer)
+            elif ident < PACE:
                 timer_ran_out(w, ident, slot, timer)
             elif ident < CONTROL:
                 pace_ran_out(w, ident - PACE, slot, timer)
@@ -212,9 +220,17 @@ def start(address, slot, now):  # type: ignore[no-untyped-def]
     w.now = now
     flow = flow_at(w.flows, slot)
     flow.blocked = 0
+    if w.controlled:
+        sender_at(w.senders, slot).since = now
     if flow.is_ready and flow.path >= 0 and link_at(w.links, load_int(w.paths, flow.path)).nic != flow.nic:
         leave_turn(w, flow, slot)
     wake(w, slot, now)
+
+
+@njit(_VOID(_LONG, _LONG))
+def prepare(address, slot):  # type: ignore[no-untyped-def]
+    """A flow under a congestion control has been put into its slot."""
+    new_sendings(flow_at(world_at(address, 0).flows, slot))
 
 
 @njit(_VOID(_LONG, _LONG, _LONG))
@@ -228,6 +244,8 @@ def stop(address, slot, now):  # type: ignore[no-untyped-def]
     if flow.is_ready:
         leave_turn(w, flow, slot)
     flow.over = HALTED
+    if w.credit:
+        leave_list(w, flow, sender_at(w.senders, slot), slot)
     close(w, flow, slot, now)
 
 

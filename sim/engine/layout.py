@@ -25,7 +25,7 @@ WORLD = np.dtype(
         *[(name, "i8") for name in ("queues", "policy_state", "trace", "tells", "done", "distances")],
         ("offers", "i8"),  # [packets x 2^offer_bits] ps; 0: not kept
         ("records", "i8"),  # of the packets that completed their streams (sim/engine/offers.py)
-        *[(name, "i8") for name in ("holds", "senders", "sendings", "notes", "telemetry", "came", "grants", "shares")],
+        *[(name, "i8") for name in ("holds", "senders", "owns", "notes", "telemetry", "came", "grants", "shares")],
         ("before", "i8"),  # [packets] of one that waits in a queue of data, the one before it; only where data is cut
         # sizes and settings
         *[(name, "i8") for name in ("link_count", "nic_count", "groups", "hops", "policy_words", "distance_bins")],
@@ -48,6 +48,7 @@ WORLD = np.dtype(
         *[(name, "i8") for name in ("mtu", "header", "ack", "rto", "acks", "go_back_n", "pick", "uses_queues", "key")],
         # state
         *[(name, "i8") for name in ("now", "timer_size", "timer_room", "frames", "free", "free_count", "events")],
+        ("slowest_gap", "i8"),
         *[(name, "i8") for name in ("heap_size", "hole", "base", "id_bits")],
         *[(name, "i8") for name in ("trace_size", "trace_room", "tell_count", "done_count", "record_count")],
         # totals
@@ -106,7 +107,7 @@ PORT = np.dtype(
 NIC = np.dtype(
     [
         ("link", "i4"), ("armed", "i4"), ("control_head", "i4"), ("control_tail", "i4"), ("control_bytes", "i8"),
-        ("ready_head", "i4"), ("ready_tail", "i4"),
+        ("ready_head", "i4"), ("ready_tail", "i4"), ("ready", "i8"),  # flows in the turn
     ]
 )  # fmt: skip
 
@@ -137,6 +138,39 @@ FLOW = np.dtype(
         ("lost", "i4"), ("first_link", "i4"), ("homes", "i4"), ("delivered", "i8"), ("end", "i8"),
     ]
 )  # fmt: skip
+
+# Both ends of a flow under a congestion control, beside its FLOW. What it knows of each packet: sim/engine/recovery.py.
+SENDER = np.dtype(
+    [
+        # the sender: bit/s that the control wants (0: no pace), and bytes that it knows to have arrived
+        ("rate", "i8"), ("known", "i8"),
+        ("oldest", "i4"), ("newest", "i4"),  # outstanding packets in order of sending; -1: none
+        ("waiting", "i4"), ("lowest", "i4"),  # packets to be sent again, and a number that none of them is below
+        ("highest", "i4"), ("scanned", "i4"),  # highest acknowledged; below this one gaps have been looked for
+        ("call", "i8"),  # ps of the control's own timer in the heap; 0: none
+        ("since", "i8"),  # ps of the start, or of the last change of path
+        # the receiver: bytes on the wire so far and since the last ACK, packets beyond the next expected one
+        ("total", "i8"), ("accepted", "i8"), ("gaps", "i4"), ("asked", "i2"), ("nacked", "i2"),
+        ("waits", "i8"), ("held", "i8"),  # payload bytes that wait out of order, and at most
+        # credit, bytes unless said; a quantum is 256
+        ("credit", "i8"), ("most", "i8"), ("waiting_bytes", "i8"),
+        ("granted", "i8"), ("target", "i8"), ("pulled", "i8"),  # quanta: heard of; asked for; granted by the receiver
+        ("heard", "i8"), ("rts", "i8"), ("rtt", "i8"),  # ps: of the last control packet and RTS; shortest round trip
+        ("before", "i4"), ("after", "i4"),  # in its receiver's list
+        ("listed", "i1"), ("speculating", "i1"), ("inside", "i2"), ("pulls", "i4"),
+        ("group", "i4"), ("spare", "i4"),  # the table group of the source
+    ]
+)  # fmt: skip
+
+# Credit of one receiving host (and, apart, of its scale-up domain): flows that want more, and flows that have enough.
+PACER = np.dtype(
+    [
+        ("active_first", "i4"), ("idle_first", "i4"), ("active_last", "i4"), ("idle_last", "i4"), ("armed", "i8"),
+        ("quantum", "f8"),  # ps
+    ]
+)  # fmt: skip
+
+NOTE = 4  # words beside a packet: DATA, RTS: pull target; ACK: total, base, bits, hops; NACK: total; PULL: granted
 
 # Kinds of packets; odd ones go back, over the links that a data packet took. TRIMMED: data cut to the header. NACK: for
 # one of these, or a gap. RTS: a sender that has no credit asks. BOUNCED: a header that found no room. PULL: credit.
@@ -216,6 +250,8 @@ nic_at = record_at(NIC)
 port_at = record_at(PORT)
 flow_at = record_at(FLOW)
 packet_at = record_at(PACKET)
+sender_at = record_at(SENDER)
+pacer_at = record_at(PACER)
 load_long, store_long = _word(types.int64, 64)
 load_int, store_int = _word(types.int32, 32)
 load_byte, store_byte = _word(types.uint8, 8)
@@ -225,6 +261,7 @@ Link = from_dtype(LINK)
 Port = from_dtype(PORT)
 Flow = from_dtype(FLOW)
 Packet = from_dtype(PACKET)
+Sender = from_dtype(SENDER)
 
 
 @intrinsic

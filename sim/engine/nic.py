@@ -10,6 +10,7 @@ from __future__ import annotations
 from numba import types
 
 from models.jit import njit
+from sim.engine.balance import entropy_of
 from sim.engine.events import push
 from sim.engine.layout import (
     ACKED,
@@ -30,21 +31,19 @@ from sim.engine.layout import (
 )
 from sim.engine.offers import note_offer
 from sim.engine.ports import BYTE_PS, choose, drop, leave_trail, lose, note_hop, queue_bytes, transmit, waiting_bytes
+from sim.engine.recovery import payload, sending_at
+from sim.engine.sender import book_sent, next_controlled
 from sim.engine.timers import PACE, push_timer
 
 _LONG = types.int64
 _VOID = types.void
 
 
-@njit(_LONG(World, Flow, _LONG), inline=True)
-def payload(w, flow, sequence):  # type: ignore[no-untyped-def]
-    """Bytes of one packet; only the last may be short."""
-    return flow.last_bytes if sequence == flow.packets - 1 else w.mtu
-
-
-@njit(_LONG(World, Flow), internal=True)
-def next_sequence(w, flow):  # type: ignore[no-untyped-def]
+@njit(_LONG(World, Flow, _LONG), internal=True)
+def next_sequence(w, flow, slot):  # type: ignore[no-untyped-def]
     """The packet that the flow would send now, or -1: what is to be sent again first, then new ones."""
+    if w.controlled:
+        return next_controlled(w, flow, slot)
     if flow.blocked or flow.over:
         return -1
     sequence = -1
@@ -80,16 +79,19 @@ def _make_packet(w, flow, slot, sequence, link, now):  # type: ignore[no-untyped
     packet.group = flow.group
     packet.hop = 0
     if flow.path < 0:
-        packet.path = -1
+        packet.path = -2 - entropy_of(w, flow, slot, sequence, now) if w.spread else -1
         leave_trail(w, index, packet, link)
     else:
         packet.path = flow.path + 1
         packet.hop = 1
     note_offer(w, index, 0, now)
-    if flow.cap > 0:
-        flow.due = max(flow.due + max((packet.size * BYTE_PS + flow.cap - 1) // flow.cap, 1), now)
     flow.in_network += 1
     w.data_sent += 1
+    if w.controlled:
+        book_sent(w, flow, slot, index, packet, now)
+        return index
+    if flow.cap > 0:
+        flow.due = max(flow.due + max((packet.size * BYTE_PS + flow.cap - 1) // flow.cap, 1), now)
     if w.acks:
         flow.in_flight += size
         if w.go_back_n == 0:
@@ -128,8 +130,9 @@ def _queue_flow(w, flow, slot, sequence, now):  # type: ignore[no-untyped-def]
         index = w.free  # a packet not sent yet, to ask the policy with
         packet = packet_at(w.packets, index)
         packet.flow = slot
+        packet.kind = DATA
         packet.sequence = sequence
-        packet.transmission = flow.epoch
+        packet.transmission = sending_at(flow.marks, sequence).times if w.controlled else flow.epoch
         packet.hop = 0
         packet.dst = flow.dst
         packet.group = flow.group
@@ -139,6 +142,7 @@ def _queue_flow(w, flow, slot, sequence, now):  # type: ignore[no-untyped-def]
     flow.nic = link_at(w.links, number).nic
     nic = nic_at(w.nics, flow.nic)
     flow.is_ready = 1
+    nic.ready += 1
     flow.next_ready = -1
     if nic.ready_tail >= 0:
         flow_at(w.flows, nic.ready_tail).next_ready = slot
@@ -163,6 +167,7 @@ def leave_turn(w, flow, slot):  # type: ignore[no-untyped-def]
     if flow.next_ready < 0:
         nic.ready_tail = before
     flow.is_ready = 0
+    nic.ready -= 1
 
 
 @njit(_LONG(World, _LONG, _LONG))
@@ -194,7 +199,8 @@ def _turn(w, number, now):  # type: ignore[no-untyped-def]
             if flow.next_ready < 0:
                 nic.ready_tail = -1
             flow.is_ready = 0
-            sequence = next_sequence(w, flow)
+            nic.ready -= 1
+            sequence = next_sequence(w, flow, slot)
             if sequence >= 0:
                 index = _make_packet(w, flow, slot, sequence, nic.link, now)
         if index >= 0:
@@ -206,7 +212,7 @@ def _turn(w, number, now):  # type: ignore[no-untyped-def]
                 note_hop(w, link, nic.link, index, packet, 0, packet.end)
             if slot >= 0:
                 flow = flow_at(w.flows, slot)
-                sequence = next_sequence(w, flow)
+                sequence = next_sequence(w, flow, slot)
                 if sequence >= 0:
                     _queue_flow(w, flow, slot, sequence, now)
                     if flow.nic != number:
@@ -240,7 +246,7 @@ def wake(w, slot, now):  # type: ignore[no-untyped-def]
     """A flow may be able to send again."""
     flow = flow_at(w.flows, slot)
     if flow.is_ready == 0:
-        sequence = next_sequence(w, flow)
+        sequence = next_sequence(w, flow, slot)
         if sequence >= 0:
             _queue_flow(w, flow, slot, sequence, now)
             if flow.is_ready:

@@ -19,7 +19,10 @@ from sim.engine.layout import (
     DATA,
     HALTED,
     INLINE,
+    NACK,
     PACKET,
+    PULL,
+    RTS,
     Flow,
     Link,
     Packet,
@@ -281,7 +284,7 @@ def lose(w, index, packet, now):  # type: ignore[no-untyped-def]
     """A packet is gone. Without ACKs nobody sends it again: the flow ends when the rest has arrived."""
     flow = flow_at(w.flows, packet.flow)
     flow.in_network -= 1
-    if packet.kind == ACK:
+    if packet.kind in (ACK, NACK, RTS, PULL):
         w.acks_lost += 1
     else:
         w.data_lost += 1
@@ -391,7 +394,7 @@ def choose(w, packet, node, now):  # type: ignore[no-untyped-def]
         return load_int(ports, 0)
     flow = flow_at(w.flows, packet.flow)
     key = draw(w.key, flow.id, packet.sequence, packet.transmission, packet.hop)
-    if w.pick == 0:  # a random path: every shortest path is equally likely
+    if w.pick == 0 or packet.kind != DATA:  # a random path: every shortest path is equally likely
         return load_int(ports, _by_weight(weights, count, key))
     queues = numba.carray(address_as_pointer(w.queues), count, np.int64)
     if w.uses_queues:

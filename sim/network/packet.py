@@ -92,6 +92,8 @@ class PacketNetwork(PacketMemory):
         self._grow_trail(2 * longest)  # twice the longest way: tables may change while a packet is under way
         # groups are numbered anew with every tables
         self._flows["group"] = tables.group[self._flows["dst"]]
+        if len(self._senders):
+            self._senders["group"] = tables.group[self._flows["src"]]
         self._held["packets"]["group"] = tables.group[self._held["packets"]["dst"]]
 
     def _leave_dead_nics(self, now: int) -> None:
@@ -204,6 +206,8 @@ class PacketNetwork(PacketMemory):
         count = -(-stream.bytes // settings.mtu)
         inside = self._domain[stream.src] == self._domain[stream.dst]
         pace, due = 0, 0
+        if settings.control is not None:
+            due = now
         if stream.cap is not None:
             pace, due = stream.cap, now
             self._gap = max(self._gap, serialisation_ps(settings.mtu + settings.header, pace))
@@ -217,7 +221,11 @@ class PacketNetwork(PacketMemory):
             self._first[stream.src], self._homes[stream.src], -1, -1,
         )  # fmt: skip
         self._set_path(slot, stream.path)
-        if settings.acks and not settings.go_back_n:
+        if settings.control is not None:
+            group = 0 if self._groups is None else int(self._groups[stream.src])
+            self._place_sender(slot, stream.src, inside, group, now)
+            kernel.prepare(self._address, slot)
+        elif settings.acks and not settings.go_back_n:
             self._flows[slot]["marks"] = self._take_marks(slot, count)
         self._slot_of[stream.id] = slot
         self._need_timers()
@@ -299,7 +307,7 @@ class PacketNetwork(PacketMemory):
         return int(self._flows["left"][slot])
 
     def longest_gap(self) -> int:
-        return self._gap
+        return max(self._gap, int(self._world["slowest_gap"][0]))
 
     def link_state(self, now: int) -> LinkState:
         queues, sent = np.empty((2, self.topology.links), dtype=np.int64)
@@ -356,6 +364,7 @@ class PacketNetwork(PacketMemory):
         return self._held["distances"].copy()
 
     def counters(self) -> dict[tuple[str, str], int]:
+        late = "out of order (go-back-N)" if self.settings.go_back_n else "beyond the reorder buffer"
         names = {
             ("packets lost", "buffer full"): "lost_full",
             ("packets lost", "link down"): "lost_down",
@@ -364,9 +373,12 @@ class PacketNetwork(PacketMemory):
             ("packets lost", "header queue full"): "lost_header",
             ("packets", "sent back"): "bounced",
             ("pauses", "sent"): "pauses",
-            ("packets discarded", "out of order (go-back-N)"): "discarded",
+            ("packets discarded", late): "discarded",
             ("packets discarded", "duplicate"): "duplicates",
             ("timers", "retransmission timeout"): "timeouts",
+            ("control packets", "NACK"): "nacks",
+            ("control packets", "credit"): "grants_sent",
+            ("control packets", "RTS"): "asked",
         }
         return {key: int(self._world[name][0]) for key, name in names.items() if self._world[name][0]}
 

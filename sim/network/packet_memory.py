@@ -12,12 +12,14 @@ from models.errors import InputError, Problem
 from models.topology import Topology
 from models.units import serialisation_ps, show
 from sim.engine.events import NEVER, WORD
-from sim.engine.layout import FLOW, LINK, NIC, PACKET, PORT, RARE, TRACE, WORLD, block
+from sim.engine.layout import FLOW, LINK, NIC, NOTE, PACER, PACKET, PORT, RARE, SENDER, TRACE, WORLD, block
 from sim.engine.offers import HEAD
-from sim.engine.signatures import PICK, address_of
+from sim.engine.recovery import room_of
+from sim.engine.sender import QUANTUM
+from sim.engine.signatures import PICK, REACT, address_of
 from sim.engine.timers import SPARE
-from sim.engine.words import HOP_WORDS
-from sim.network.settings import ACK_BYTES, NO_LIMIT, PacketChoice, PacketSettings
+from sim.engine.words import HOP_WORDS, RATE, WINDOW
+from sim.network.settings import ACK_BYTES, NO_LIMIT, Control, PacketChoice, PacketSettings
 
 _BINS = 1024  # reordering distances told apart
 _RESULTS = ("id", "delivered", "end", "retransmitted", "reordered", "lost", "left", "stopped")  # as in Done
@@ -68,6 +70,8 @@ class PacketMemory:
         self._links_taken: list[NDArray[np.int32]] = []
         self._telemetry = settings.control is not None and settings.control.uses_telemetry
         self._flows = block(FLOW, 0)
+        self._senders = block(SENDER, 0)
+        self._owns = np.zeros((0, 0))  # [flows, words] memories of the congestion control
         self._results: list[NDArray[Any]] = []  # columns of the flows that make a Done
         self._make_links()
         self._settle()
@@ -167,6 +171,8 @@ class PacketMemory:
             world["pick"], world["uses_queues"] = address_of(choice.pick, PICK), choice.uses_queues
             self._hold("policy_state", choice.state)
             world["policy_words"] = len(choice.state)
+        if settings.control is not None:
+            self._settle_control(settings.control)
         if self._on_trace is not None:
             room = 65536 + int(world["nic_count"][0])
             self._hold("trace", block("i8", len(TRACE) * room))
@@ -183,6 +189,12 @@ class PacketMemory:
         self._flows["id"][old:] = -1
         self._make_record_room(count)
         self._results = [self._flows[name] for name in _RESULTS]
+        control = self.settings.control
+        if control is not None:
+            self._senders = self._grow("senders", SENDER, count)
+            words = control.own.shape[1]
+            self._owns = self._grow("owns", "f8", count, words).reshape(-1, words)
+            self._results.append(self._senders["held"])
         self._grow("done", "i4", count, 2)
         self._grow("tells", "i4", count, 6)
         self._free_slots.extend(range(count - 1, old - 1, -1))
@@ -197,6 +209,8 @@ class PacketMemory:
             self._grow("before", "i4", count)
         if self._telemetry:
             self._grow("telemetry", "f8", count, HOP_WORDS << int(world["telemetry_bits"][0]))
+        if self.settings.control is not None:
+            self._grow("notes", "i8", count, NOTE)
         if self._explains:
             self._grow("offers", "i8", count, 1 << int(world["offer_bits"][0]))
         packets["next"][old:count] = np.arange(old + 1, count + 1)
@@ -206,7 +220,7 @@ class PacketMemory:
         self._packets = count
 
     def _need_packets(self) -> None:
-        if self._counts.item(FREE) <= self._counts.item(NICS) + 1:
+        if self._counts.item(FREE) <= self._counts.item(NICS) + 3:
             self._grow_packets(2 * self._packets)
 
     def _grow_trail(self, hops: int) -> None:
@@ -268,6 +282,46 @@ class PacketMemory:
         self._offered.append(rows[:, HEAD : HEAD + room][used])
         self._links_taken.append(rows[:, HEAD + room :][used].astype(np.int32))
         self._world["record_count"] = 0
+
+    def _settle_control(self, control: Control) -> None:
+        world = self._world
+        world["controlled"], world["acks"] = 1, 1
+        world["react"], world["own_words"] = address_of(control.react, REACT), control.own.shape[1]
+        world["uses_sent"], world["ack_every"], world["reorder"] = control.uses_sent, control.ack_every, control.reorder
+        world["reorder_buffer"] = NO_LIMIT if control.reorder_buffer is None else control.reorder_buffer
+        world["credit"], world["credit_packets"] = control.credit, control.credit_packets
+        if control.credit:
+            self._make_pacers(control.credit_share)
+
+    def _make_pacers(self, share: float) -> None:
+        """Two of each host: of what comes from the fabric, and from its scale-up domain."""
+        topology = self.topology
+        pacers = block(PACER, 2 * topology.hosts)
+        for field in ("active_first", "idle_first", "active_last", "idle_last"):
+            pacers[field] = -1
+        for inside in (0, 1):
+            into = (topology.link_dst < topology.hosts) & (topology.lossless == bool(inside))
+            rate = np.zeros(topology.hosts)
+            np.add.at(rate, topology.link_dst[into], topology.link_rate[into])
+            rate[rate == 0] = topology.link_rate.max(initial=1)
+            pacers["quantum"][inside::2] = QUANTUM * 8e12 / rate / share
+        self._hold("grants", pacers)
+
+    def _place_sender(self, slot: int, src: int, inside: bool, group: int, now: int) -> None:
+        """The state of a flow under a congestion control as it begins."""
+        control, flow = self.settings.control, self._flows[slot]
+        assert control is not None
+        memory = control.near if inside and control.near is not None else control.own
+        self._owns[slot] = memory[src]
+        most = min(int(memory[src, WINDOW]), NO_LIMIT)
+        self._senders[slot] = 0
+        sender = self._senders[slot]
+        for field in ("oldest", "newest", "highest"):
+            sender[field] = -1
+        flow["window"], sender["rate"], sender["since"] = most, int(memory[src, RATE]), now
+        sender["credit"], sender["most"], sender["speculating"] = most, most, 1
+        sender["rtt"], sender["inside"], sender["group"] = self.settings.rto, inside, group
+        flow["marks"] = self._take_marks(slot, room_of(int(flow["packets"])))
 
     def _take_marks(self, slot: int, count: int) -> int:
         """The address of ``count`` zeroed marks; sizes are powers of two, so that freed ones fit again."""

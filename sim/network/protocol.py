@@ -53,6 +53,9 @@ class Done(NamedTuple):
     lost: int  # packets lost for good: the stream was not delivered if above 0
     undelivered: int = 0  # payload bytes that never arrived: of a stopped stream, or of those packets
     stopped: int = 0  # 1: a stop came before its end
+    held: int = (
+        0  # payload bytes at most that waited out of order at the receiver (transports with a congestion control)
+    )
 
 
 class LinkState(NamedTuple):
@@ -102,11 +105,14 @@ class Network(Protocol):
     def set_links(self, links: Sequence[int], up: bool) -> None: ...
 
     def set_rates(self, links: Sequence[int], rates: Sequence[int]) -> None:
-        """Each link's rate in bit/s from now on; a packet on the wire keeps the pace at which it began."""
+        """New bit/s of links, applied after ``set_links``. A packet on the wire keeps the pace at which it began."""
         ...
 
     def set_loss(self, links: Sequence[int], share: float) -> None:
-        """From now on this share of the packets that cross each link is lost at its far end, by chance."""
+        """Each packet that reaches the far end of these links is lost with this probability, applied after rates.
+
+        Engines without packets lose nothing.
+        """
         ...
 
     def set_routes(self, routes: Routes) -> None: ...
@@ -116,7 +122,7 @@ class Network(Protocol):
         ...
 
     def commit(self, now: int) -> None:
-        """Applies the commands of this instant: links, rates, losses, routes, reroutes, stops, starts by stream id."""
+        """Applies the commands of this instant: changes of links, routes, reroutes, stops, and starts by stream id."""
         ...
 
     def next_time(self) -> int:
