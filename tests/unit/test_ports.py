@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,11 +14,13 @@ import sim.clock
 from models.builders import leaf_spine, star
 from models.paths import Routes
 from models.topology import Topology
+from sim.dispatch.api import FREE, HOP_WORDS, WINDOW, congestion_control
 from sim.engine.layout import BOUNCED, DATA, TRIMMED
 from sim.network.packet import PacketNetwork
 from sim.network.protocol import INFINITY, Done, Stream
-from sim.network.settings import NO_LIMIT, PacketSettings, Pause, PortChange, Ports
-from tests.twin.stories import Outcome, Story, make, tell
+from sim.network.settings import NO_LIMIT, Control, PacketSettings, PortChange, Ports
+from tests.twin.dressed import KINDS, make_dressed
+from tests.twin.stories import Outcome, tell
 
 NS, US = 10**3, 10**6
 SLOW = 8 * 10**9  # bit/s: 1 byte/ns
@@ -210,43 +211,30 @@ def test_rates_may_change_more_than_once_under_a_packet() -> None:
         assert (state.queue_bytes[2], state.sent_bytes[2]) == (KB - now // NS, now // NS)
 
 
+@congestion_control
+def noting(own, path, hops, event, now, rtt, marked, acked, lost, in_flight, sequence, following, key):  # type: ignore[no-untyped-def]
+    """Keeps what ACKs bring of two hops."""
+    for word in range(2 * HOP_WORDS if hops == 2 else 0):
+        own[FREE + 2 * HOP_WORDS * sequence + word] = path[word]
+
+
+def test_telemetry_of_two_links() -> None:
+    """Two packets: 1 us each on the NIC, 2 us each at the switch port, where the second waits from 3 us to 4 us."""
+    own = np.zeros((8, FREE + 4 * HOP_WORDS))
+    own[:, WINDOW] = 10 * KB
+    control = Control(noting, own, uses_telemetry=True)
+    run = Run(STAR, settings(STAR, Ports(), buffer=None, acks=True, control=control), traced=False)
+    run.network.set_rates([TO_HOST], [SLOW // 2])
+    run.send([(1, 2)])
+    seen = run.network._held["owns"].reshape(-1, own.shape[1])[:, FREE:].reshape(-1, 2, 2, HOP_WORDS)
+    noted = seen[seen.any((1, 2, 3))][0].tolist()
+    assert noted == [
+        [[0, KB, US, SLOW], [KB, KB, 4 * US, SLOW // 2]],
+        [[0, 2 * KB, 2 * US, SLOW], [0, 2 * KB, 6 * US, SLOW // 2]],
+    ]
+
+
 # -- the same, whether or not ends of serialisation are events, and however often it is interrupted
-
-
-def ports_of(rng: random.Random, topology: Topology, packet: int) -> Ports:
-    changes = {
-        rng.randrange(topology.links): PortChange(rng.choice([None, packet, 9 * packet]), packet, 2 * packet)
-        for _ in range(rng.choice([0, 0, 2]))
-    }
-    kind = rng.choice(["trim", "trim", "priority", "late", "shared", "pause", "pause"])
-    pause, shared, alpha = None, None, rng.choice([0.25, 1.0, 4.0])
-    if kind == "shared":
-        shared = rng.choice([3, 10, 40]) * packet
-    if kind == "pause":
-        limit = rng.choice([2, 5]) * packet
-        headroom = np.full(topology.links, rng.choice([0, packet, 20 * packet]))
-        own = rng.choice([None, 0.5, 2.0])
-        shared = None if own is None else 30 * packet
-        pause = Pause(limit, rng.choice([0, packet]), headroom, own)
-    control = rng.choice([NO_LIMIT, 64, 300])
-    return Ports(
-        kind == "trim", control, rng.random() < 0.5, rng.random() < 0.5, shared, alpha, pause, rng.random() < 0.5,
-        changes=changes,
-    )  # fmt: skip
-
-
-def story_of(seed: int) -> Story:
-    """One of the twin tests' stories, with ports of some kind, lossy links, and rates that change."""
-    story, rng = make(seed), random.Random(seed)
-    topology, packet = story.topology, story.settings.mtu + story.settings.header
-    for _ in range(rng.choice([0, 1, 3])):
-        link, when = rng.randrange(topology.links), rng.randrange(story.stop)
-        rate = max(1, int(topology.link_rate[link]) // rng.choice([1, 2, 3, 10]))
-        story.commands.append((when, lambda net, link=link, rate=rate: net.set_rates([link], [rate])))
-    for _ in range(rng.choice([0, 1, 2])):
-        link, when, share = rng.randrange(topology.links), rng.randrange(story.stop), rng.choice([0.0, 0.02, 0.5])
-        story.commands.append((when, lambda net, link=link, share=share: net.set_loss([link], share)))
-    return replace(story, settings=replace(story.settings, ports=ports_of(rng, topology, packet)))
 
 
 def unlike(one: Outcome, other: Outcome) -> list[str]:
@@ -261,7 +249,7 @@ def untraced(topology: Any, routes: Any, made: Any, choice: Any, _: Any, explain
 
 @pytest.mark.parametrize("seed", range(STORIES))
 def test_lazy_and_eager_ports_do_the_same(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    story = story_of(seed)
+    story = make_dressed(seed)
     eager, lazy = tell(story, PacketNetwork), tell(story, untraced)  # type: ignore[arg-type]
     assert eager.broken == []
     assert unlike(eager, lazy) == []
@@ -271,10 +259,10 @@ def test_lazy_and_eager_ports_do_the_same(seed: int, monkeypatch: pytest.MonkeyP
     assert unlike(whole, tell(story, untraced, 10 * NS + 13 * seed, until)) == []  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("seed", range(STORIES // 2))
+@pytest.mark.parametrize("seed", range(STORIES // 4))
 def test_one_scheduled_queue_is_first_in_first_out(seed: int) -> None:
     """Late marks without a threshold, or more shared memory than is ever used, change nothing."""
-    story = story_of(seed)
+    story = make_dressed(seed * len(KINDS))  # ports without anything
     plain = replace(story.settings, kmin=None, kmax=None, ports=Ports())
     outcome = tell(replace(story, settings=plain), untraced)  # type: ignore[arg-type]
     for ports in (Ports(late_marks=True), Ports(shared=2**50, alpha=2.0)):
