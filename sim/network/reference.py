@@ -24,7 +24,7 @@ from models.topology import Topology
 from models.units import serialisation_ps
 from sim.engine.ports import draw
 from sim.network.protocol import INFINITY, Done, LastPackets, LinkState, Stream, Tell
-from sim.network.reference_parts import Flow, Packet, Port
+from sim.network.reference_parts import DATA, Flow, Packet, Port
 from sim.network.reference_ports import Ports
 from sim.network.settings import PacketChoice, PacketSettings
 
@@ -68,7 +68,7 @@ class ReferenceNetwork(Ports):
     # -- time
 
     def next_time(self) -> int:
-        if not self._flows and not self._inside:
+        if not self._flows and not self._inside and not self._frames:
             return INFINITY
         return int(min(self._env.peek(), INFINITY))
 
@@ -236,7 +236,8 @@ class ReferenceNetwork(Ports):
         if not packet.fixed:
             onward = None
             if packet.hop < self._hops:
-                onward = self._choose(packet.flow, packet.sequence, packet.transmission, packet.hop, node)
+                data = packet.kind == DATA
+                onward = self._choose(packet.flow, packet.sequence, packet.transmission, packet.hop, node, data)
             if onward is None:
                 port.dropped += 1
                 self._lose(packet, "no way on")
@@ -251,14 +252,19 @@ class ReferenceNetwork(Ports):
         longest = max(int(self._routes.distance(group).max()) for group in range(self._routes.groups)) + 2
         self._hops = max(self._hops, 2 * longest)
 
-    def _choose(self, flow: Flow, sequence: int, transmission: int, hop: int, node: int) -> int | None:
-        """One of the node's links towards the destination: as the packet policy says, else of a random path."""
+    def _choose(
+        self, flow: Flow, sequence: int, transmission: int, hop: int, node: int, data: bool = True
+    ) -> int | None:
+        """One of the node's links towards the destination: as the packet policy says, else of a random path.
+
+        A packet policy is not asked for what isn't data, as a header.
+        """
         src, dst = flow.stream.src, flow.stream.dst
         links = self._routes.next_links(node, dst)
         if len(links) < 2:
             return links[0] if links else None
         key = int(draw(self.settings.key, flow.stream.id, sequence, transmission, hop))
-        if self.choice is None:
+        if self.choice is None or not data:
             return self._by_weight(links, dst, key)
         queues = np.zeros(len(links), dtype=np.int64)
         if self.choice.uses_queues:

@@ -249,7 +249,8 @@ class ControlledHosts(Hosts):
         if packet.kind == ACK:
             self._hear_ack(flow, packet)
         elif self.settings.go_back_n:
-            self._hear_gap(flow, packet)
+            if packet.kind == NACK:  # of a header that came back the receiver's NACK or a timeout will tell
+                self._hear_gap(flow, packet)
         else:
             self._hear_nack(flow, packet)
         self._set_timer(flow)

@@ -32,6 +32,7 @@ class Ports(ControlledHosts):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self._used = [0] * self.topology.nodes  # bytes of a switch's data queues, whole packets until they have left
+        self._frames = 0  # pauses, or their ends, under way
 
     # -- the process of a link
 
@@ -289,6 +290,7 @@ class Ports(ControlledHosts):
         """A frame to a link's sender; it takes the way back, but no room on the wire."""
         link.stopped = stop
         link.frames += 1
+        self._frames += 1
         if stop:
             self._count("pauses", "sent")
         back = self._ports[link.index ^ 1]
@@ -296,6 +298,7 @@ class Ports(ControlledHosts):
         self._after(way, PAUSES + 2 * link.index + stop, partial(self._pause_came, link, stop, link.frames))
 
     def _pause_came(self, link: Port, stop: bool, number: int) -> None:
+        self._frames -= 1
         if number <= link.heard:
             return
         link.heard = number

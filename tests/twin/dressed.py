@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from models.topology import Topology
 from models.units import serialisation_ps
-from sim.dispatch.api import FREE, RATE, TIMER, WINDOW
+from sim.dispatch.api import FREE, RATE, TIMER, WINDOW, PathFacts
+from sim.dispatch.transport import dcqcn, dctcp, nscc, swift, timely
 from sim.network.settings import ACK_BYTES, NO_LIMIT, Control, PacketSettings, Pause, PortChange, Ports
 from tests.twin import controls
 from tests.twin.stories import Story, make, near
@@ -36,6 +37,16 @@ def make_dressed(number: int) -> Story:
     return make(SEED + number, dress, _trouble)
 
 
+INVENTED = [controls.constant, controls.halving, controls.pacing, controls.nosy]
+REAL: list[tuple[Any, dict[str, Any]]] = [
+    (nscc, {}),
+    (nscc, {"gate": 0}),
+    (dctcp, {}),
+    (dctcp, {"variant": "rate"}),
+    (dcqcn, {"increase_timer": "2us", "cnp_interval": "1us"}),
+    (swift, {}),
+    (timely, {}),
+]
 # what is certain of the ports of a story; the rest is by chance
 KINDS: list[dict[str, Any]] = [
     {},
@@ -62,7 +73,7 @@ def _ports(rng: random.Random, topology: Topology, packet: int, kind: dict[str, 
     shared = rng.randrange(packet, 2 * most) if kind.get("shared") else None
     return Ports(
         trim=kind.get("trim", False),
-        control=rng.choice([NO_LIMIT, 64, 128, 200, 1000]),
+        control=rng.choice([64, 64, 100, 128, 1000, NO_LIMIT]),
         bounce=kind.get("trim", False) and rng.random() < 0.5,
         priority=kind.get("priority", False) or (not plain and rng.random() < 0.2),
         shared=shared,
@@ -85,17 +96,35 @@ def _pause(rng: random.Random, topology: Topology, packet: int, shared: int | No
 
 def _control(rng: random.Random, topology: Topology, settings: PacketSettings) -> Control:
     packet = settings.mtu + settings.header
-    react = rng.choice([controls.constant, controls.halving, controls.pacing, controls.nosy])
-    own = _memory(rng, topology, packet, react)
+    near = None
+    if rng.random() < 0.4:
+        module, parameters = rng.choice(REAL)
+        react, uses_sent = module.react, module.uses_sent
+        own = np.tile(module.memory(module.Params(**parameters), _facts(rng, topology, settings)), (topology.hosts, 1))
+    else:
+        react, uses_sent = rng.choice(INVENTED), rng.random() < 0.3
+        own = _memory(rng, topology, packet, react)
+        if topology.clustered and rng.random() < 0.5:
+            near = _memory(rng, topology, packet, react)
     return Control(
         react=react,
         own=own,
-        near=_memory(rng, topology, packet, react) if topology.clustered and rng.random() < 0.5 else None,
-        uses_sent=rng.random() < 0.3,
+        near=near,
+        uses_sent=uses_sent,
         ack_every=rng.choice([1, 1, packet, 3 * packet, 10 * packet, NO_LIMIT]),
         reorder=0 if settings.go_back_n else rng.choice([0, 0, 1, 3, 20]),
         reorder_buffer=rng.choice([None, None, settings.mtu, 3 * settings.mtu + 1, 10 * settings.mtu]),
     )
+
+
+def _facts(rng: random.Random, topology: Topology, settings: PacketSettings) -> PathFacts:
+    """Of a fabric a little like this one."""
+    rate = int(rng.choice(topology.link_rate.tolist()))
+    packet = settings.mtu + settings.header
+    rtt = 4 * (int(topology.link_delay.max()) + serialisation_ps(packet, rate))
+    bdp = max(packet, rate * rtt // (8 * 10**12))
+    buffer = NO_LIMIT if settings.buffer is None else settings.buffer
+    return PathFacts(rtt, rate, bdp, packet, settings.mtu, ACK_BYTES, rng.randint(2, 6), buffer, rng.random() < 0.5)
 
 
 def _memory(rng: random.Random, topology: Topology, packet: int, react: Any) -> NDArray[np.float64]:
