@@ -30,9 +30,10 @@ from sim.engine.layout import (
     store_byte,
 )
 from sim.engine.offers import note_offer
-from sim.engine.ports import BYTE_PS, choose, drop, leave_trail, lose, note_hop, queue_bytes, transmit, waiting_bytes
+from sim.engine.ports import BYTE_PS, choose, drop, leave_trail, lose, queue_bytes, transmit, waiting_bytes
 from sim.engine.recovery import payload, sending_at
 from sim.engine.sender import book_sent, next_controlled
+from sim.engine.telemetry import note_hop
 from sim.engine.timers import PACE, push_timer
 
 _LONG = types.int64

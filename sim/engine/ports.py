@@ -41,7 +41,7 @@ from sim.engine.layout import (
     store_long,
 )
 from sim.engine.signatures import call_pick
-from sim.engine.words import HOP_WORDS, QUEUE, SENT, SPEED, TIME
+from sim.engine.telemetry import note_hop
 
 BYTE_PS = 8 * 10**12
 TWO_63 = 2.0**63
@@ -151,17 +151,6 @@ def mark(w, link, number, packet, queue):  # type: ignore[no-untyped-def]
     if chance > 0.0:
         packet.marked = 1
         rare.marked += 1
-
-
-@njit(types.void(World, Link, _LONG, _LONG, Packet, _LONG, _LONG), internal=True)
-def note_hop(w, link, number, index, packet, queue, now):  # type: ignore[no-untyped-def]
-    """A data packet's telemetry as it leaves a link's sender (places in ``words.py``)."""
-    at = w.telemetry + (((index << w.telemetry_bits) + packet.hop - 1) * HOP_WORDS << 3)
-    hop = numba.carray(address_as_pointer(at), HOP_WORDS, np.float64)
-    hop[QUEUE] = queue
-    hop[SENT] = link.accepted + rare_at(w.rare, number).sent_lost
-    hop[TIME] = now
-    hop[SPEED] = link.rate
 
 
 @njit(types.void(World, Link, Port, _LONG, _LONG), internal=True)

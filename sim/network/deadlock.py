@@ -4,6 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def waits_of(ports: NDArray[Any], following: NDArray[np.int32], came: NDArray[np.int32]) -> dict[int, set[int]]:
+    """What `cycle` asks for, of the packet engine. [links]; then [packets]: the next in its queue, the link it came by."""
+    paused: list[int] = np.flatnonzero(ports["paused"]).tolist()
+    waits: dict[int, set[int]] = {link: set() for link in paused}
+    for link in paused:
+        index = int(ports["data_head"][link])
+        while index >= 0:
+            if int(came[index]) in waits:
+                waits[int(came[index])].add(link)
+            index = int(following[index])
+    return waits
 
 
 def cycle(waits: Mapping[int, AbstractSet[int]]) -> list[int]:

@@ -13,9 +13,8 @@ from models.units import serialisation_ps
 from sim.engine import kernel
 from sim.engine.layout import TRACE
 from sim.engine.offers import HEAD
-from sim.engine.ports import COUNT_BITS
-from sim.network.deadlock import cycle
-from sim.network.packet_memory import DONE, FRAMES, KEPT, RECORDS, TOLD, TRACED, PacketMemory
+from sim.network.deadlock import cycle, waits_of
+from sim.network.packet_memory import DONE, FRAMES, KEPT, RECORDS, TOLD, TRACED, PacketMemory, table_entries
 from sim.network.protocol import INFINITY, Done, LastPackets, LinkState, Stream, Tell
 from sim.network.settings import PacketChoice, PacketSettings
 
@@ -75,7 +74,7 @@ class PacketNetwork(PacketMemory):
             first = np.unique(tables.start)[:-1]
             divisor = np.gcd.reduceat(weight, first)
             weight = weight // np.repeat(divisor, np.diff(np.append(first, len(weight))))
-        self._hold("table", _entries(tables.start, tables.port, weight))
+        self._hold("table", table_entries(tables.start, tables.port, weight))
         if np.all(weight == 1):  # then the kernel need not read them
             self._world["table_weight"] = 0
         else:
@@ -336,16 +335,8 @@ class PacketNetwork(PacketMemory):
     def deadlock(self) -> list[int]:
         if self.settings.ports.pause is None:
             return []
-        holds, following, came = self._held["holds"], self._held["packets"]["next"], self._held["came"]
-        paused = np.flatnonzero(holds["paused"][: self.topology.links]).tolist()
-        waits: dict[int, set[int]] = {link: set() for link in paused}
-        for link in paused:
-            index = int(holds["data_head"][link])
-            while index >= 0:
-                if int(came[index]) in waits:
-                    waits[int(came[index])].add(link)
-                index = int(following[index])
-        return cycle(waits)
+        held, links = self._held, self.topology.links
+        return cycle(waits_of(held["holds"][:links], held["packets"]["next"], held["came"]))
 
     def explain(self) -> LastPackets:
         self._collect_records()
@@ -400,18 +391,3 @@ class PacketNetwork(PacketMemory):
         over = np.flatnonzero(carried * 8e12 > self._top_rate * (float(now) + 1) * (1 + 1e-12))
         broken += [f"link {self.topology.link_name[link]} carried more than its rate allows" for link in over[:5]]
         return broken
-
-
-def _entries(start: NDArray[np.int64], port: NDArray[np.int32], weight: NDArray[np.int64]) -> NDArray[np.int64]:
-    """[nodes x groups] where a row's ports begin, and how many they are. Equal rows share ports: fewer cache lines."""
-    count = np.diff(start)
-    rows = np.flatnonzero(count)
-    entry = count.astype(np.int64)
-    if len(rows):
-        word = port.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + weight.astype(np.uint64)
-        word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        word ^= word >> np.uint64(27)
-        mark = np.add.reduceat(word, start[rows]) ^ count[rows].astype(np.uint64)
-        _, first, same = np.unique(mark, return_index=True, return_inverse=True)
-        entry[rows] |= start[rows[first[same]]] << COUNT_BITS
-    return entry

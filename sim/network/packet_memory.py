@@ -14,6 +14,7 @@ from models.units import serialisation_ps, show
 from sim.engine.events import NEVER, WORD
 from sim.engine.layout import FLOW, LINK, NIC, NOTE, PACER, PACKET, PORT, RARE, SENDER, TRACE, WORLD, block
 from sim.engine.offers import HEAD
+from sim.engine.ports import COUNT_BITS
 from sim.engine.recovery import room_of
 from sim.engine.sender import QUANTUM
 from sim.engine.signatures import PICK, REACT, address_of
@@ -347,3 +348,18 @@ class PacketMemory:
 
 def _limit(size: int | None) -> int:
     return NO_LIMIT if size is None else size
+
+
+def table_entries(start: NDArray[np.int64], port: NDArray[np.int32], weight: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[nodes x groups] where a row's ports begin, and how many they are. Equal rows share ports: fewer cache lines."""
+    count = np.diff(start)
+    rows = np.flatnonzero(count)
+    entry = count.astype(np.int64)
+    if len(rows):
+        word = port.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + weight.astype(np.uint64)
+        word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        word ^= word >> np.uint64(27)
+        mark = np.add.reduceat(word, start[rows]) ^ count[rows].astype(np.uint64)
+        _, first, same = np.unique(mark, return_index=True, return_inverse=True)
+        entry[rows] |= start[rows[first[same]]] << COUNT_BITS
+    return entry
