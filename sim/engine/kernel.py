@@ -1,7 +1,8 @@
 """The packet engine's loop: one compiled call runs many events.
 
-Order within an instant: ends of serialisation at NICs, arrivals by link, timers by (kind, flow); then whoever called.
-Switch ports need no end of serialisation (``sim/engine/ports.py``). ``sim/network/reference.py`` is the specification.
+Order within an instant: ends of serialisation at NICs, then at switch ports, arrivals by link, timers by (kind, flow);
+then whoever called. Switch ports mostly need no end of serialisation (``sim/engine/ports.py``). The specification is
+``sim/network/reference.py``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sim.engine.events import NEVER, move_base, peek, pop, push, remove
 from sim.engine.feedback import control_ran_out, packet_ran_out
 from sim.engine.layout import (
     ACK,
+    DATA,
     HALTED,
     LINK,
     PULL,
@@ -26,6 +28,7 @@ from sim.engine.layout import (
     load_long,
     nic_at,
     packet_at,
+    port_at,
     prefetch,
     rare_at,
     sender_at,
@@ -33,8 +36,24 @@ from sim.engine.layout import (
 )
 from sim.engine.nic import empty_link, leave_turn, nic_turn, pace_ran_out, send_control, wake
 from sim.engine.offers import note_offer
-from sim.engine.pause import pause_came
-from sim.engine.ports import choose, close, enqueue, leave_trail, lose, queue_bytes, trail_back
+from sim.engine.pause import forget_pause, pause_came
+from sim.engine.ports import (
+    BYTE_PS,
+    TWO_63,
+    choose,
+    close,
+    draw,
+    enqueue,
+    forget_sent,
+    leave_trail,
+    lose,
+    queue_bytes,
+    serialise,
+    settle,
+    trail_back,
+    waiting_bytes,
+)
+from sim.engine.queues import empty_port, offer, port_ended, stop_port
 from sim.engine.receiver import arrived
 from sim.engine.recovery import new_sendings
 from sim.engine.timers import CONTROL, CREDIT, PACE, PAUSE, SPARE, TICK, pop_timer
@@ -43,6 +62,7 @@ from sim.engine.transport import acknowledge, receive, timer_ran_out
 _LONG = types.int64
 _VOID = types.void
 LINK_BYTES = LINK.itemsize
+_LOSS = 1 << 22  # the hop number of draws of losses is set apart from those of other draws
 
 # why `advance` came back
 IDLE, TOLD, BUDGET, POOL, TRACE_FULL = range(5)
@@ -55,6 +75,7 @@ def _onward(w, index, packet, node, now):  # type: ignore[no-untyped-def]
         if packet.path < 0:
             return trail_back(w, index, packet)
         packet.path -= 1
+        packet.hop -= 1
         return load_int(w.paths, packet.path) ^ 1
     if packet.path >= 0:
         onward = load_int(w.paths, packet.path)
@@ -71,10 +92,23 @@ def _onward(w, index, packet, node, now):  # type: ignore[no-untyped-def]
     return onward
 
 
+@njit(types.boolean(World, _LONG, Packet), internal=True)
+def _is_lost(w, number, packet):  # type: ignore[no-untyped-def]
+    """Whether a packet that has crossed a link is lost by chance."""
+    loss = rare_at(w.rare, number).loss
+    if loss <= 0.0:
+        return False
+    flow = flow_at(w.flows, packet.flow).id
+    word = _LOSS + (packet.kind << 12) + packet.hop
+    return draw(w.key, flow, packet.sequence, packet.transmission, word) < loss * TWO_63
+
+
 @njit(_VOID(World, _LONG, _LONG), inline=True)
 def arrive(w, number, now):  # type: ignore[no-untyped-def]
     """The first packet in flight on a link reaches its far end."""
     link = link_at(w.links, number)
+    if w.scheduled and link.nic < 0:
+        settle(w, link, number, now)
     index = link.head
     packet = packet_at(w.packets, index)
     following = packet.next
@@ -82,10 +116,11 @@ def arrive(w, number, now):  # type: ignore[no-untyped-def]
         link.queued -= packet.size
         link.wire = following
     link.head = following
+    gone = w.losses and _is_lost(w, number, packet)
     # where it goes is found before the link's next event is filed, so that the way there is fetched meanwhile
     home = link.dst == packet.dst
     onward = -1
-    if not home:
+    if not home and not gone:
         onward = _onward(w, index, packet, link.dst, now)
         if onward >= 0:
             prefetch(w.links + onward * LINK_BYTES)
@@ -94,19 +129,27 @@ def arrive(w, number, now):  # type: ignore[no-untyped-def]
         link.tail = -1
     else:
         push(w, packet_at(w.packets, following).end + link.delay, w.arrivals + number)
-    if home:
+    if gone:
+        w.lost_random += 1
+        link.dropped += 1
+        lose(w, index, packet, now)
+    elif home:
         if w.controlled:
             arrived(w, index, packet, number, now)
         elif packet.kind == ACK:
             acknowledge(w, index, packet, now)
-        else:
+        elif packet.kind == DATA:
             receive(w, index, packet, number, now)
+        else:
+            lose(w, index, packet, now)
     elif onward < 0:
         w.lost_unreachable += 1
         link.dropped += 1
         lose(w, index, packet, now)
     elif link_at(w.links, onward).nic >= 0:
         send_control(w, onward, index, packet, now)
+    elif w.scheduled:
+        offer(w, onward, index, packet, number, now)
     else:
         enqueue(w, onward, index, packet, now)
 
@@ -138,6 +181,8 @@ def advance(address, until, budget):  # type: ignore[no-untyped-def]
             if ident < w.nic_count:
                 nic_at(w.nics, ident).armed = 0
                 nic_turn(w, ident, time, ident)
+            elif ident < w.arrivals:
+                port_ended(w, ident - w.nic_count, time)
             else:
                 arrive(w, ident - w.arrivals, time)
         else:
@@ -154,7 +199,7 @@ def advance(address, until, budget):  # type: ignore[no-untyped-def]
             elif ident < PAUSE:
                 credit_due(w, ident - CREDIT, timer)
             elif ident < TICK:
-                pause_came(w, ident - PAUSE, timer)
+                pause_came(w, ident - PAUSE, slot, timer)
             else:
                 tick_due(w, timer)
 
@@ -222,15 +267,60 @@ def set_link(address, number, up, now):  # type: ignore[no-untyped-def]
     if link.up == up:
         return
     link.up = up
+    port = w.scheduled and link.nic < 0
     if up == 0:
+        if port:
+            stop_port(w, link, number, now)
         if link.head >= 0:
             remove(w, w.arrivals + number)
         if link.nic >= 0 and nic_at(w.nics, link.nic).armed:
             remove(w, link.nic)
             nic_at(w.nics, link.nic).armed = 0
         empty_link(w, number, now)
+        if port:
+            empty_port(w, link, number, now)
+        if w.pause:
+            forget_pause(w, number, now)
     elif link.nic >= 0:
         nic_turn(w, link.nic, now, w.nic_count)
+
+
+@njit(_VOID(_LONG, _LONG, _LONG, _LONG))
+def set_rate(address, number, rate, now):  # type: ignore[no-untyped-def]
+    """A link's rate changes: the packet on the wire keeps its pace, later ones take the new one."""
+    w = world_at(address, 0)
+    w.now = now
+    link = link_at(w.links, number)
+    if w.scheduled and link.nic < 0:
+        settle(w, link, number, now)
+    forget_sent(w, link, now)
+    if link.wire >= 0:
+        packet = packet_at(w.packets, link.wire)
+        rare = rare_at(w.rare, number)
+        if packet.end > rare.old_until:  # else its pace is older than the rate that ends now
+            rare.old_rate = link.rate
+            rare.old_until = packet.end
+    w.rates_changed = 1
+    link.rate = rate
+    link.last_size = -1
+    link.ack_ser = max(1, (w.ack * BYTE_PS + rate - 1) // rate)
+    if link.wire >= 0:
+        end = packet_at(w.packets, link.wire).end
+        index = packet_at(w.packets, link.wire).next
+        while index >= 0:  # accepted, and not begun
+            packet = packet_at(w.packets, index)
+            end += serialise(w, link, packet.size)
+            packet.end = end
+            index = packet.next
+        link.busy_until = end
+
+
+@njit(_VOID(_LONG, _LONG, types.float64))
+def set_loss(address, number, share):  # type: ignore[no-untyped-def]
+    """From now on this share of the packets that cross the link is lost at its far end."""
+    w = world_at(address, 0)
+    w.losses = 1
+    rare_at(w.rare, number).loss = share
 
 
 @njit(_VOID(_LONG, _LONG, _LONG[::1], _LONG[::1]))
@@ -240,16 +330,20 @@ def look(address, now, queues, sent):  # type: ignore[no-untyped-def]
     for number in range(w.link_count):
         link = link_at(w.links, number)
         queues[number] = queue_bytes(w, link, now)
-        waiting = nic_at(w.nics, link.nic).control_bytes if link.nic >= 0 else 0
-        sent[number] = link.accepted + rare_at(w.rare, number).sent_lost - (queues[number] - waiting)
+        sent[number] = link.accepted + rare_at(w.rare, number).sent_lost - (queues[number] - waiting_bytes(w, link))
 
 
-@njit(_VOID(_LONG, _LONG[::1], _LONG[::1]))
-def crossed(address, sizes, packets):  # type: ignore[no-untyped-def]
-    """Per link: wire bytes and packets that have crossed it. What is still on it was accepted, but has not."""
+@njit(_VOID(_LONG, _LONG, _LONG[::1], _LONG[::1]))
+def crossed(address, now, sizes, packets):  # type: ignore[no-untyped-def]
+    """Per link: wire bytes and packets that have crossed it. What is still on it was accepted, but has not.
+
+    Marks of what has left until ``now`` are counted after this too.
+    """
     w = world_at(address, 0)
     for number in range(w.link_count):
         link = link_at(w.links, number)
+        if w.scheduled and link.nic < 0:
+            settle(w, link, number, now)
         sizes[number] = link.accepted
         packets[number] = link.accepted_packets
         index = link.head
@@ -260,19 +354,26 @@ def crossed(address, sizes, packets):  # type: ignore[no-untyped-def]
             index = packet.next
 
 
+@njit(_LONG(World, _LONG), internal=True)
+def _count(w, index):  # type: ignore[no-untyped-def]
+    """Packets of a list that begins with this one (-1: it is empty)."""
+    total = 0
+    while index >= 0:
+        total += 1
+        index = packet_at(w.packets, index).next
+    return total
+
+
 @njit(_LONG(_LONG))
 def count_packets(address):  # type: ignore[no-untyped-def]
-    """Packets found on the links and in the NICs' control queues: the other side of the pool's account."""
+    """Packets found on the links and in the queues beside them: the other side of the pool's account."""
     w = world_at(address, 0)
     total = 0
     for number in range(w.link_count):
-        index = link_at(w.links, number).head
-        while index >= 0:
-            total += 1
-            index = packet_at(w.packets, index).next
+        total += _count(w, link_at(w.links, number).head)
+        if w.scheduled:
+            port = port_at(w.holds, number)
+            total += _count(w, port.control_head) + _count(w, port.data_head)
     for number in range(w.nic_count):
-        index = nic_at(w.nics, number).control_head
-        while index >= 0:
-            total += 1
-            index = packet_at(w.packets, index).next
+        total += _count(w, nic_at(w.nics, number).control_head)
     return total

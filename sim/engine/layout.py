@@ -26,12 +26,14 @@ WORLD = np.dtype(
         ("offers", "i8"),  # [packets x 2^offer_bits] ps; 0: not kept
         ("records", "i8"),  # of the packets that completed their streams (sim/engine/offers.py)
         *[(name, "i8") for name in ("holds", "senders", "owns", "notes", "telemetry", "came", "grants", "shares")],
+        ("before", "i8"),  # [packets] of one that waits in a queue of data, the one before it; only where data is cut
         # sizes and settings
         *[(name, "i8") for name in ("link_count", "nic_count", "groups", "hops", "policy_words", "distance_bins")],
         ("offer_bits", "i8"),
         ("arrivals", "i8"),  # ids of events from here on are arrivals; below them are ends of serialisation
         # ports (sim/engine/queues.py, pause.py)
-        *[(name, "i8") for name in ("scheduled", "eager", "trim", "control_room", "bounce", "late_marks", "shared")],
+        *[(name, "i8") for name in ("scheduled", "eager", "split", "trim", "control_room", "bounce", "late_marks")],
+        *[(name, "i8") for name in ("shared", "losses", "rates_changed")],  # the last two: whether there were any
         *[(name, "i8") for name in ("pause", "pause_limit", "pause_resume")],
         *[(name, "f8") for name in ("alpha", "pause_alpha")],
         # transport under a congestion control (sim/engine/sender.py, receiver.py, credit.py)
@@ -45,7 +47,8 @@ WORLD = np.dtype(
         ],
         *[(name, "i8") for name in ("mtu", "header", "ack", "rto", "acks", "go_back_n", "pick", "uses_queues", "key")],
         # state
-        *[(name, "i8") for name in ("now", "timer_size", "timer_room", "free", "free_count", "events", "slowest_gap")],
+        *[(name, "i8") for name in ("now", "timer_size", "timer_room", "frames", "free", "free_count", "events")],
+        ("slowest_gap", "i8"),  # ps from packet to packet at the lowest pace of a congestion control so far
         *[(name, "i8") for name in ("heap_size", "hole", "base", "id_bits")],
         *[(name, "i8") for name in ("trace_size", "trace_room", "tell_count", "done_count", "record_count")],
         # totals
@@ -55,6 +58,7 @@ WORLD = np.dtype(
         ],
         *[(name, "i8") for name in ("delivered_bytes", "timeouts", "duplicates", "discarded")],
         *[(name, "i8") for name in ("lost_full", "lost_down", "lost_unreachable", "lost_random", "lost_header")],
+        ("pauses", "i8"),
         *[(name, "i8") for name in ("trimmed", "bounced", "nacks", "grants_sent", "asked", "overtaken")],
     ]
 )
@@ -65,7 +69,8 @@ LINK = np.dtype(
     [
         # first cache line: what every arrival and acceptance touches
         ("head", "i4"), ("tail", "i4"), ("wire", "i4"), ("dst", "i4"), ("queued", "i8"), ("busy_until", "i8"),
-        ("delay", "i8"), ("last_ser", "i8"), ("last_size", "i4"), ("nic", "i4"),  # nic: index, or -1 for a switch port
+        ("delay", "i8"), ("last_ser", "i8"), ("last_size", "i4"),
+        ("nic", "i4"),  # index, or -1 - the link's number for a switch port
         ("accepted", "i8"),  # wire bytes, less those lost when the link went down
         # second: acceptance only
         ("rate", "i8"), ("ack_ser", "i8"), ("buffer", "i8"), ("queue_max", "i8"), ("kmin", "i8"),
@@ -78,6 +83,22 @@ RARE = np.dtype(
     [
         ("kmax", "i8"), ("pmax", "f8"), ("marked", "i8"),
         ("sent_lost", "i8"),  # wire bytes that had left when the link went down, and never arrived
+        ("trimmed", "i8"), ("loss", "f8"),  # share of packets lost at its far end
+        ("old_rate", "i8"), ("old_until", "i8"),  # of the packet that was on the wire when the rate changed
+        ("headroom", "i8"), ("paused_ps", "i8"),  # without a pause that lasts
+    ]
+)  # fmt: skip
+
+# One cache line a link, where ports are scheduled (sim/engine/queues.py): what waits at a switch port. Its packets on
+# the wire and in flight are the link's list. Of pauses (sim/engine/pause.py), two ends: the switch at the link's far
+# end keeps the account of what came over it, `pausing` what it decided and `frames` how often; the sender is `paused`
+# `since`, by frame `heard`.
+PORT = np.dtype(
+    [
+        ("control_head", "i4"), ("control_tail", "i4"), ("data_head", "i4"), ("data_tail", "i4"),
+        ("control_bytes", "i8"), ("data_bytes", "i8"),
+        ("account", "i8"), ("since", "i8"), ("frames", "i4"), ("heard", "i4"),
+        ("pausing", "i2"), ("paused", "i2"), ("lossless", "i4"),
     ]
 )  # fmt: skip
 
@@ -226,6 +247,7 @@ world_at = record_at(WORLD)
 link_at = record_at(LINK)
 rare_at = record_at(RARE)
 nic_at = record_at(NIC)
+port_at = record_at(PORT)
 flow_at = record_at(FLOW)
 packet_at = record_at(PACKET)
 sender_at = record_at(SENDER)
@@ -236,6 +258,7 @@ load_byte, store_byte = _word(types.uint8, 8)
 
 World = from_dtype(WORLD)  # Numba types for signatures
 Link = from_dtype(LINK)
+Port = from_dtype(PORT)
 Flow = from_dtype(FLOW)
 Packet = from_dtype(PACKET)
 Sender = from_dtype(SENDER)

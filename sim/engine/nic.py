@@ -25,11 +25,12 @@ from sim.engine.layout import (
     load_int,
     nic_at,
     packet_at,
+    port_at,
     rare_at,
     store_byte,
 )
 from sim.engine.offers import note_offer
-from sim.engine.ports import BYTE_PS, choose, drop, leave_trail, lose, queue_bytes, transmit
+from sim.engine.ports import BYTE_PS, choose, drop, leave_trail, lose, note_hop, queue_bytes, transmit, waiting_bytes
 from sim.engine.recovery import payload, sending_at
 from sim.engine.sender import book_sent, next_controlled
 from sim.engine.timers import PACE, push_timer
@@ -183,14 +184,15 @@ def _turn(w, number, now):  # type: ignore[no-untyped-def]
     if link.busy_until <= now:
         index = -1
         slot = -1
-        if nic.control_head >= 0:
+        paused = w.pause and port_at(w.holds, nic.link).paused
+        if nic.control_head >= 0 and (w.split or not paused):
             index = nic.control_head
             packet = packet_at(w.packets, index)
             nic.control_head = packet.next
             if packet.next < 0:
                 nic.control_tail = -1
             nic.control_bytes -= packet.size
-        while index < 0 and nic.ready_head >= 0:
+        while index < 0 and nic.ready_head >= 0 and not paused:
             slot = nic.ready_head
             flow = flow_at(w.flows, slot)
             nic.ready_head = flow.next_ready
@@ -205,7 +207,9 @@ def _turn(w, number, now):  # type: ignore[no-untyped-def]
             packet = packet_at(w.packets, index)
             queue = queue_bytes(w, link, now) + packet.size
             link.queue_max = max(link.queue_max, queue)
-            transmit(w, link, nic.link, index, packet, now)
+            transmit(w, link, nic.link, index, packet, now, now)
+            if w.telemetry and packet.kind == DATA:
+                note_hop(w, link, nic.link, index, packet, 0, packet.end)
             if slot >= 0:
                 flow = flow_at(w.flows, slot)
                 sequence = next_sequence(w, flow, slot)
@@ -282,9 +286,9 @@ def send_control(w, number, index, packet, now):  # type: ignore[no-untyped-def]
 def empty_link(w, number, now):  # type: ignore[no-untyped-def]
     """A link went down: what is queued and in flight on it is lost."""
     link = link_at(w.links, number)
-    waiting = nic_at(w.nics, link.nic).control_bytes if link.nic >= 0 else 0
     rare = rare_at(w.rare, number)
-    rare.sent_lost -= queue_bytes(w, link, now) - waiting
+    rare.sent_lost -= queue_bytes(w, link, now) - waiting_bytes(w, link)
+    rare.old_until = 0
     index = link.head
     link.head = -1
     link.tail = -1

@@ -14,7 +14,8 @@ from sim.engine import kernel
 from sim.engine.layout import TRACE
 from sim.engine.offers import HEAD
 from sim.engine.ports import COUNT_BITS
-from sim.network.packet_memory import DONE, KEPT, RECORDS, TOLD, TRACED, PacketMemory
+from sim.network.deadlock import cycle
+from sim.network.packet_memory import DONE, FRAMES, KEPT, RECORDS, TOLD, TRACED, PacketMemory
 from sim.network.protocol import INFINITY, Done, LastPackets, LinkState, Stream, Tell
 from sim.network.settings import PacketChoice, PacketSettings
 
@@ -42,6 +43,9 @@ class PacketNetwork(PacketMemory):
         self._moves: list[tuple[int, tuple[int, ...] | None]] = []
         self._stops: set[int] = set()
         self._links: list[tuple[int, bool]] = []
+        self._rates: list[tuple[int, int]] = []
+        self._losses: list[tuple[int, float]] = []
+        self._top_rate = topology.link_rate.astype(np.int64)  # the highest that each link had
         self._done: list[Done] = []
         self._accepted = self._withdrawn = 0  # payload bytes
         self._gap = 0  # ps from packet to packet at the slowest pace so far
@@ -117,16 +121,22 @@ class PacketNetwork(PacketMemory):
     def set_links(self, links: Sequence[int], up: bool) -> None:
         self._links.extend((link, up) for link in links)
 
+    def set_rates(self, links: Sequence[int], rates: Sequence[int]) -> None:
+        self._check_ahead(min(rates, default=10**15))
+        self._rates.extend(zip(links, rates, strict=True))
+
+    def set_loss(self, links: Sequence[int], share: float) -> None:
+        self._losses.extend((link, share) for link in links)
+
     def pending(self) -> bool:
         due = self._tables_due and self._groups is not None
-        return bool(self._starts or self._moves or self._stops or self._links or due)
+        changes = self._links or self._rates or self._losses
+        return bool(self._starts or self._moves or self._stops or changes or due)
 
     def commit(self, now: int) -> None:
         self._need_packets()
         self._need_timers()
-        for link, up in sorted(self._links, key=lambda command: command[0]):  # of one link: in the order given
-            kernel.set_link(self._address, link, int(up), now)
-        self._links.clear()
+        self._change_links(now)
         if self._tables_due and self._groups is not None:
             self._use_tables()
             self._leave_dead_nics(now)
@@ -155,6 +165,20 @@ class PacketNetwork(PacketMemory):
         self._collect()
         self._flush_trace()
 
+    def _change_links(self, now: int) -> None:
+        """Link by link; of one link in the order given."""
+        for link, up in sorted(self._links, key=lambda command: command[0]):
+            self._need_timers()
+            kernel.set_link(self._address, link, int(up), now)
+        for link, rate in sorted(self._rates, key=lambda command: command[0]):
+            self._top_rate[link] = max(self._top_rate[link], rate)
+            kernel.set_rate(self._address, link, rate, now)
+        for link, share in sorted(self._losses, key=lambda command: command[0]):
+            kernel.set_loss(self._address, link, share)
+        self._links.clear()
+        self._rates.clear()
+        self._losses.clear()
+
     def _set_path(self, slot: int, path: tuple[int, ...] | None) -> None:
         flow = self._flows[slot]
         if path is None:
@@ -170,6 +194,7 @@ class PacketNetwork(PacketMemory):
                 self._grow("paths", "i4", 2 * self._path_end)
             self._held["paths"][at : self._path_end] = path
             self._grow_offers(len(path))
+            self._grow_telemetry(len(path))
         flow["path"], flow["length"] = at, len(path)
 
     def _place(self, stream: Stream, now: int) -> int:
@@ -209,7 +234,7 @@ class PacketNetwork(PacketMemory):
     # -- time
 
     def next_time(self) -> int:
-        if len(self._free_slots) == len(self._flows):  # stale timers are no events
+        if len(self._free_slots) == len(self._flows) and not self._counts.item(FRAMES):  # stale timers are no events
             return INFINITY
         return int(kernel.next_event(self._address))
 
@@ -291,16 +316,36 @@ class PacketNetwork(PacketMemory):
 
     def link_totals(self, now: int) -> dict[str, NDArray[np.int64]]:
         links = self._held["links"][: self.topology.links]
-        zeros = np.zeros(self.topology.links, dtype=np.int64)
+        rare = self._held["rare"][: self.topology.links]
         sizes, packets = np.empty((2, self.topology.links), dtype=np.int64)
-        kernel.crossed(self._address, sizes, packets)
-        totals = {
+        kernel.crossed(self._address, now, sizes, packets)
+        paused = rare["paused_ps"].copy()
+        if self.settings.ports.pause is not None:
+            holds = self._held["holds"][: self.topology.links]
+            paused += np.where(holds["paused"] != 0, now - holds["since"], 0)
+        return {
             "bytes": sizes,
             "packets": packets,
-            "marked": self._held["rare"]["marked"][: self.topology.links].copy(),
+            "marked": rare["marked"].copy(),
             "dropped": links["dropped"].copy(),
+            "queue_max_bytes": links["queue_max"].copy(),
+            "trimmed": rare["trimmed"].copy(),
+            "paused_ps": paused,
         }
-        return totals | {"queue_max_bytes": links["queue_max"].copy(), "trimmed": zeros, "paused_ps": zeros}
+
+    def deadlock(self) -> list[int]:
+        if self.settings.ports.pause is None:
+            return []
+        holds, following, came = self._held["holds"], self._held["packets"]["next"], self._held["came"]
+        paused = np.flatnonzero(holds["paused"][: self.topology.links]).tolist()
+        waits: dict[int, set[int]] = {link: set() for link in paused}
+        for link in paused:
+            index = int(holds["data_head"][link])
+            while index >= 0:
+                if int(came[index]) in waits:
+                    waits[int(came[index])].add(link)
+                index = int(following[index])
+        return cycle(waits)
 
     def explain(self) -> LastPackets:
         self._collect_records()
@@ -324,6 +369,10 @@ class PacketNetwork(PacketMemory):
             ("packets lost", "buffer full"): "lost_full",
             ("packets lost", "link down"): "lost_down",
             ("packets lost", "no way on"): "lost_unreachable",
+            ("packets lost", "random loss"): "lost_random",
+            ("packets lost", "header queue full"): "lost_header",
+            ("packets", "sent back"): "bounced",
+            ("pauses", "sent"): "pauses",
             ("packets discarded", late): "discarded",
             ("packets discarded", "duplicate"): "duplicates",
             ("timers", "retransmission timeout"): "timeouts",
@@ -348,7 +397,7 @@ class PacketNetwork(PacketMemory):
             text = f"{world['delivered_bytes']} delivered, {waiting} to come, {self._withdrawn} withdrawn or lost"
             broken.append(f"packets: {self._accepted} payload bytes in, {text}")
         carried = self.link_totals(now)["bytes"].astype(np.float64)
-        over = np.flatnonzero(carried * 8e12 > self.topology.link_rate * (float(now) + 1) * (1 + 1e-12))
+        over = np.flatnonzero(carried * 8e12 > self._top_rate * (float(now) + 1) * (1 + 1e-12))
         broken += [f"link {self.topology.link_name[link]} carried more than its rate allows" for link in over[:5]]
         return broken
 

@@ -104,6 +104,14 @@ class Network(Protocol):
 
     def set_links(self, links: Sequence[int], up: bool) -> None: ...
 
+    def set_rates(self, links: Sequence[int], rates: Sequence[int]) -> None:
+        """Each link's rate in bit/s from now on; a packet on the wire keeps the pace at which it began."""
+        ...
+
+    def set_loss(self, links: Sequence[int], share: float) -> None:
+        """From now on this share of the packets that cross each link is lost at its far end, by chance."""
+        ...
+
     def set_routes(self, routes: Routes) -> None: ...
 
     def pending(self) -> bool:
@@ -111,7 +119,7 @@ class Network(Protocol):
         ...
 
     def commit(self, now: int) -> None:
-        """Applies the commands of this instant: link changes, routes, reroutes, stops, and starts by stream id."""
+        """Applies the commands of this instant: links, rates, losses, routes, reroutes, stops, starts by stream id."""
         ...
 
     def next_time(self) -> int:
@@ -146,6 +154,10 @@ class Network(Protocol):
 
     def link_totals(self, now: int) -> dict[str, NDArray[np.int64]]:
         """Per link: bytes, packets, queue_max_bytes, marked, dropped, trimmed, paused_ps."""
+        ...
+
+    def deadlock(self) -> list[int]:
+        """Links of a cycle, each paused, where a packet that came over one waits at the next; [] if there is none."""
         ...
 
     def delivered_bytes(self) -> int:

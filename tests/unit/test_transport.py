@@ -14,7 +14,7 @@ from sim.dispatch.api import FREE, ON_ACK, ON_NACK, ON_SENT, ON_TIMEOUT, ON_TIME
 from sim.engine.layout import ACK, DATA, NACK, PULL, RTS
 from sim.network.packet import PacketNetwork
 from sim.network.protocol import DELIVERED, ENDED, TIMEOUT, Done, Stream, Tell
-from sim.network.settings import Control, PacketSettings
+from sim.network.settings import Control, PacketSettings, Ports
 
 GBPS = 10**9
 US = 10**6
@@ -72,7 +72,9 @@ class World(PacketNetwork):
         own = np.zeros((topology.hosts, words))
         own[:, WINDOW] = packets * FULL
         own[:, 1] = more.pop("rate", 0)
-        of_settings = {name: more.pop(name) for name in ("go_back_n", "buffer", "kmin", "kmax", "rto") if name in more}
+        of_settings = {
+            name: more.pop(name) for name in ("go_back_n", "buffer", "kmin", "kmax", "rto", "ports") if name in more
+        }
         settings = PacketSettings(
             **{
                 "mtu": 4086, "header": 64, "acks": True, "go_back_n": False, "rto": 100 * US,
@@ -318,6 +320,8 @@ def _wild(seed: int) -> tuple[dict[str, Any], list[Stream]]:
         "kmin": [None, 3 * FULL][int(rng.integers(2))],
     }
     settings["kmax"] = settings["kmin"]
+    if rng.random() < 0.5:
+        settings["ports"] = Ports(trim=True, control=int(rng.choice([128, 2**62])), bounce=bool(rng.integers(2)))
     sizes = rng.integers(1, 80 * 4086, 6)
     pairs = [rng.choice(8, 2, replace=False) for _ in sizes]
     return settings, [
@@ -334,6 +338,7 @@ def test_every_flow_ends_and_interruptions_change_nothing(seed: int) -> None:
     for budget in (10**6, 1 + seed % 50):
         world = World(topology, **settings)
         world.set_links([topology.links - 1], False)
+        world.set_loss(range(topology.links), 0.01 * (seed % 3))
         done = world.run(*streams, until=3 * 10**11, budget=budget)
         assert len(done) == len(streams)
         assert all(one.delivered >= 0 for one in done)
@@ -352,3 +357,27 @@ def test_a_packet_beyond_the_reorder_buffer_is_thrown_away() -> None:
     assert len(world.trace(NACK)) >= counters["control packets", "NACK"]
     free = World(topology, packets=40, buffer=4 * FULL)
     assert max(one.held for one in free.run(*CROWD)) > 3 * 4086
+
+
+def test_what_was_cut_is_sent_again_a_round_trip_later() -> None:
+    """Trimming: nothing is lost, each cut is a NACK, and no timer runs out."""
+    topology = star.build(3, CABLE)
+    world = World(topology, packets=40, buffer=4 * FULL, ports=Ports(trim=True))
+    done = world.run(*CROWD)
+    counters = world.counters()
+    cut = int(world.link_totals(1)["trimmed"].sum())
+    assert 0 < cut == counters["control packets", "NACK"] == sum(one.retransmitted for one in done)
+    assert max(one.end for one in done) < 80 * SER < 40 * US
+    assert set(counters) == {("control packets", "NACK")}
+
+
+def test_a_header_that_finds_no_room_comes_back() -> None:
+    topology = star.build(5, CABLE)
+    crowd = [Stream(number, number, 4, bytes_of(40), None) for number in range(4)]
+    for bounce in (False, True):
+        world = World(topology, packets=40, buffer=2 * FULL, ports=Ports(trim=True, control=128, bounce=bounce))
+        done = world.run(*crowd)
+        assert all(one.delivered > 0 for one in done)
+        counters = world.counters()
+        assert (("packets", "sent back") in counters) == bounce
+        assert (("timers", "retransmission timeout") in counters) != bounce
