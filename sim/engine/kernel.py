@@ -9,7 +9,7 @@ from __future__ import annotations
 from numba import types
 
 from models.jit import njit
-from sim.engine.balance import tick_due
+from sim.engine.balance import arm_tick, stamp, tick_due
 from sim.engine.credit import credit_due
 from sim.engine.events import NEVER, move_base, peek, pop, push, remove
 from sim.engine.layout import (
@@ -28,6 +28,7 @@ from sim.engine.layout import (
     rare_at,
     world_at,
 )
+from sim.engine.loads import note_sent
 from sim.engine.nic import empty_link, leave_turn, nic_turn, pace_ran_out, send_control, wake
 from sim.engine.offers import note_offer
 from sim.engine.pause import pause_came
@@ -64,6 +65,8 @@ def _onward(w, index, packet, node, now):  # type: ignore[no-untyped-def]
     if onward >= 0:
         note_offer(w, index, packet.hop, now)
         leave_trail(w, index, packet, onward)
+        if w.stamps:
+            stamp(w, packet, onward, now)
     return onward
 
 
@@ -77,6 +80,8 @@ def arrive(w, number, now):  # type: ignore[no-untyped-def]
     if link.wire == index:
         link.queued -= packet.size
         link.wire = following
+        if w.loads:
+            note_sent(w, number, packet.size, packet.end)
     link.head = following
     # where it goes is found before the link's next event is filed, so that the way there is fetched meanwhile
     home = link.dst == packet.dst
@@ -167,6 +172,7 @@ def start(address, slot, now):  # type: ignore[no-untyped-def]
     w.now = now
     flow = flow_at(w.flows, slot)
     flow.blocked = 0
+    arm_tick(w, now)
     if flow.is_ready and flow.path >= 0 and link_at(w.links, load_int(w.paths, flow.path)).nic != flow.nic:
         leave_turn(w, flow, slot)
     wake(w, slot, now)

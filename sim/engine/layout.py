@@ -23,6 +23,8 @@ WORLD = np.dtype(
         ("heap", "i8"),
         *[(name, "i8") for name in ("table", "table_port", "table_weight", "last_start", "last_link")],
         *[(name, "i8") for name in ("queues", "policy_state", "trace", "tells", "done", "distances")],
+        # a flow's memory of its own at its host; (bytes x 1024, period) of each link; loads of all links for `tick`
+        *[(name, "i8") for name in ("spreads", "loads", "load_view")],
         ("offers", "i8"),  # [packets x 2^offer_bits] ps; 0: not kept
         ("records", "i8"),  # of the packets that completed their streams (sim/engine/offers.py)
         *[(name, "i8") for name in ("holds", "senders", "sendings", "notes", "telemetry", "came", "grants", "shares")],
@@ -43,6 +45,7 @@ WORLD = np.dtype(
             (name, "i8")
             for name in ("spread", "hear", "spread_words", "learn", "tick", "period", "stamps", "uses_loads")
         ],
+        *[(name, "i8") for name in ("load_period", "load_keep", "tick_at", "live")],  # live: flows that have not ended
         *[(name, "i8") for name in ("mtu", "header", "ack", "rto", "acks", "go_back_n", "pick", "uses_queues", "key")],
         # state
         *[(name, "i8") for name in ("now", "timer_size", "free", "free_count", "events")],
@@ -171,6 +174,16 @@ def _word(numba_type: Any, width: int) -> tuple[Any, Any]:
         return types.void(types.int64, types.int64, types.int64), codegen
 
     return load, store
+
+
+@intrinsic
+def place_of(typing_context: Any, record: Any) -> Any:
+    """The address of a record."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.ptrtoint(values[0], ir.IntType(64))
+
+    return types.int64(record), codegen
 
 
 @intrinsic

@@ -10,6 +10,7 @@ from __future__ import annotations
 from numba import types
 
 from models.jit import njit
+from sim.engine.balance import entropy_of, plan_entropy
 from sim.engine.events import push
 from sim.engine.layout import (
     ACKED,
@@ -79,7 +80,7 @@ def _make_packet(w, flow, slot, sequence, link, now):  # type: ignore[no-untyped
     packet.group = flow.group
     packet.hop = 0
     if flow.path < 0:
-        packet.path = -1
+        packet.path = -2 - entropy_of(w, flow, slot, sequence, now) if w.spread else -1
         leave_trail(w, index, packet, link)
     else:
         packet.path = flow.path + 1
@@ -130,6 +131,8 @@ def _queue_flow(w, flow, slot, sequence, now):  # type: ignore[no-untyped-def]
         packet.sequence = sequence
         packet.transmission = flow.epoch
         packet.hop = 0
+        packet.kind = DATA
+        packet.path = -2 - plan_entropy(w, flow, slot, sequence, now) if w.spread else -1
         packet.dst = flow.dst
         packet.group = flow.group
         number = choose(w, packet, flow.src, now)

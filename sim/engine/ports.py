@@ -18,6 +18,7 @@ from sim.engine.layout import (
     DATA,
     HALTED,
     INLINE,
+    LINK,
     PACKET,
     Flow,
     Link,
@@ -30,17 +31,21 @@ from sim.engine.layout import (
     load_long,
     nic_at,
     packet_at,
+    place_of,
     rare_at,
     store_int,
     store_long,
 )
+from sim.engine.loads import load_of, note_sent
 from sim.engine.signatures import call_pick
 
 BYTE_PS = 8 * 10**12
 COUNT_BITS = 16  # of a table's entry: the number of ports; above it, where they begin
 _MARK = 1 << 20  # the hop number of marking draws is set apart from that of path draws
 _LONG = types.int64
+_HASH = 255  # the hop number of a switch's choice by entropy
 PACKET_BYTES = PACKET.itemsize
+LINK_BYTES = LINK.itemsize
 _TRAIL = PACKET.fields["trail"][1] // 4
 
 
@@ -72,6 +77,8 @@ def forget_sent(w, link, now):  # type: ignore[no-untyped-def]
             break
         link.queued -= packet.size
         link.wire = packet.next
+        if w.loads:
+            note_sent(w, (place_of(link) - w.links) // LINK_BYTES, packet.size, packet.end)
 
 
 @njit(_LONG(World, Link, _LONG), inline=True)
@@ -133,6 +140,7 @@ def finish(w, flow, slot, now):  # type: ignore[no-untyped-def]
     """A flow has ended; needless copies of its packets may still be under way."""
     flow.over = 1
     flow.end = now
+    w.live -= 1
     store_int(w.done, w.done_count, slot)
     w.done_count += 1
 
@@ -286,12 +294,20 @@ def choose(w, packet, node, now):  # type: ignore[no-untyped-def]
         return load_int(ports, 0)
     flow = flow_at(w.flows, packet.flow)
     key = draw(w.key, flow.id, packet.sequence, packet.transmission, packet.hop)
-    if w.pick == 0:  # a random path: every shortest path is equally likely
+    if w.pick == 0 or packet.kind != DATA:  # a random path: every shortest path is equally likely
+        if packet.path < -1 and w.spread:  # one path for each entropy
+            key = draw(w.key, flow.id, -2 - packet.path, node, _HASH)
         return load_int(ports, _by_weight(weights, count, key))
-    queues = numba.carray(address_as_pointer(w.queues), count, np.int64)
+    queues = numba.carray(address_as_pointer(w.queues), 3 * count if w.uses_loads else count, np.int64)
     if w.uses_queues:
         for i in range(count):
             queues[i] = queue_bytes(w, link_at(w.links, load_int(ports, i)), now)
+    if w.uses_loads:
+        for i in range(count):
+            number = load_int(ports, i)
+            forget_sent(w, link_at(w.links, number), now)
+            queues[count + i] = load_of(w, number, now)
+            queues[2 * count + i] = number
     state = numba.carray(address_as_pointer(w.policy_state), w.policy_words, np.int64)
     index = call_pick(
         w.pick, state, queues, count, now, node, flow.src, flow.dst, flow.edge, flow.id, packet.sequence, key

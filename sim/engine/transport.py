@@ -10,6 +10,7 @@ from __future__ import annotations
 from numba import types
 
 from models.jit import njit
+from sim.engine.balance import feed_back, heard
 from sim.engine.layout import (
     ACK,
     ACKED,
@@ -29,6 +30,7 @@ from sim.engine.nic import leave_turn, payload, send_control, wake
 from sim.engine.offers import keep_last
 from sim.engine.ports import close, finish, release
 from sim.engine.timers import push_timer
+from sim.engine.words import LOST
 
 _LONG = types.int64
 _VOID = types.void
@@ -126,6 +128,8 @@ def acknowledge(w, index, packet, now):  # type: ignore[no-untyped-def]
     flow.in_network -= 1
     if flow.over <= 0:
         flow.deadline = now + w.rto
+        if packet.path < -1:
+            feed_back(w, flow, slot, index, packet, now)
         if w.go_back_n:
             _acknowledge_up_to(w, flow, packet.cumulative)
         else:
@@ -175,6 +179,8 @@ def timer_ran_out(w, ident, slot, now):  # type: ignore[no-untyped-def]
             flow.una += 1
         flow.resend = flow.una
         flow.resend_end = flow.next_new
+    if w.hear and flow.path < 0:
+        heard(w, flow, slot, LOST, -1, now)
     if flow.ask:
         flow.blocked = 1
         _tell(w, flow, slot, 1)

@@ -14,7 +14,7 @@ from sim.engine import kernel
 from sim.engine.layout import TRACE
 from sim.engine.offers import HEAD
 from sim.engine.ports import COUNT_BITS
-from sim.network.packet_memory import DONE, KEPT, RECORDS, TIMERS, TOLD, TRACED, PacketMemory
+from sim.network.packet_memory import DONE, KEPT, LIVE, RECORDS, TIMERS, TOLD, TRACED, PacketMemory
 from sim.network.protocol import INFINITY, Done, LastPackets, LinkState, Stream, Tell
 from sim.network.settings import PacketChoice, PacketSettings
 
@@ -193,7 +193,12 @@ class PacketNetwork(PacketMemory):
         self._set_path(slot, stream.path)
         if settings.acks and not settings.go_back_n:
             self._flows[slot]["marks"] = self._take_marks(slot, count)
+        if self._own is not None:
+            words = self._held["spreads"].reshape(len(self._flows), -1)[slot]
+            words[:] = 0
+            words[: len(self._own)] = self._own
         self._slot_of[stream.id] = slot
+        self._counts[LIVE] += 1
         room = 3 * (self._counts.item(TIMERS) + 2 * len(self._flows) + 64)
         if self._timer_room < room:
             self._timer_room = 2 * room

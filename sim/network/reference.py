@@ -13,7 +13,6 @@ with it packet by packet, to the picosecond (``tests/twin``): whoever changes th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import Any
@@ -28,13 +27,14 @@ from models.topology import Topology
 from models.units import serialisation_ps
 from sim.engine.ports import draw
 from sim.network.protocol import INFINITY, Done, LastPackets, LinkState, Stream, Tell
-from sim.network.reference_hosts import ACK, ARRIVALS, DATA, ENDS, Flow, Hosts, Packet, Port
+from sim.network.reference_choice import Choosing
+from sim.network.reference_hosts import ACK, ARRIVALS, DATA, ENDS, Flow, Packet, Port
 from sim.network.settings import PacketChoice, PacketSettings
 
 _MARK = 1 << 20  # the hop of marking draws: apart from those of path draws
 
 
-class ReferenceNetwork(Hosts):
+class ReferenceNetwork(Choosing):
     """Every packet through every queue, in plain Python."""
 
     def __init__(
@@ -46,9 +46,9 @@ class ReferenceNetwork(Hosts):
         on_trace: Callable[[NDArray[np.int64]], None] | None = None,
         explains: bool = False,
     ) -> None:
-        super().__init__(topology, settings, on_trace)
-        self.choice, self._explains = choice, explains
-        self._routes, self._new_routes = routes, routes
+        super().__init__(topology, routes, settings, choice, on_trace)
+        self._explains = explains
+        self._new_routes = routes
         self._ports = [
             Port(link, int(rate), int(delay), int(src), int(dst), bool(src < topology.hosts))
             for link, (rate, delay, src, dst) in enumerate(
@@ -58,8 +58,6 @@ class ReferenceNetwork(Hosts):
         for port in self._ports:
             port.process = self._env.process(self._serve(port))
         self._tables_used = False
-        self._hops = 0  # links that a packet without a path may take
-        self._weight: dict[tuple[int, int], int] = {}
         self._starts: list[Stream] = []
         self._moves: dict[int, tuple[int, ...] | None] = {}
         self._stops: set[int] = set()
@@ -201,7 +199,10 @@ class ReferenceNetwork(Hosts):
             self._gap = max(self._gap, serialisation_ps(self.settings.mtu + self.settings.header, stream.cap))
         flow = Flow(stream, path, count, stream.bytes - (count - 1) * self.settings.mtu, self._now)
         self._flows[stream.id] = flow
+        if self.choice is not None and self.choice.own is not None:
+            flow.own = self.choice.own.copy()
         self._set_path(flow, path)
+        self._arm_tick()
         self._wake(flow)
 
     # -- ports
@@ -227,6 +228,7 @@ class ReferenceNetwork(Hosts):
                 continue
             port.wire = None
             port.sent += packet.size
+            self._note_sent(port, packet.size)
             port.pipe.append(packet)
             self._after(port.delay, ARRIVALS + port.index, partial(self._arrive, port, packet))
 
@@ -295,61 +297,16 @@ class ReferenceNetwork(Hosts):
         if not packet.fixed:
             onward = None
             if packet.hop < self._hops:
-                onward = self._choose(packet.flow, packet.sequence, packet.transmission, packet.hop, node)
+                onward = self._choose(packet.flow, packet.sequence, packet.transmission, packet.hop, node, packet.word)
             if onward is None:
                 port.dropped += 1
                 self._lose(packet, "no way on")
                 return
             packet.way.append(onward)
+            self._stamp(packet, self._ports[onward])
         packet.hop += 1
         packet.offered.append(self._now)
         self._offer(self._ports[packet.way[packet.hop - 1]], packet)
-
-    # -- the way of a packet without a path of its own
-
-    def _learn_hops(self) -> None:
-        """Twice the longest way that tables ever knew: they may change while a packet is under way."""
-        longest = max(int(self._routes.distance(group).max()) for group in range(self._routes.groups)) + 2
-        self._hops = max(self._hops, 2 * longest)
-
-    def _choose(self, flow: Flow, sequence: int, transmission: int, hop: int, node: int) -> int | None:
-        """One of the node's links towards the destination: as the packet policy says, else of a random path."""
-        src, dst = flow.stream.src, flow.stream.dst
-        links = self._routes.next_links(node, dst)
-        if len(links) < 2:
-            return links[0] if links else None
-        key = int(draw(self.settings.key, flow.stream.id, sequence, transmission, hop))
-        if self.choice is None:
-            return self._by_weight(links, dst, key)
-        queues = np.zeros(len(links), dtype=np.int64)
-        if self.choice.uses_queues:
-            queues[:] = [self._ports[link].queued(self._now) for link in links]
-        edge = int(self.topology.edge_of_host[dst])
-        index: int = self.choice.pick(
-            self.choice.state, queues, len(links), self._now, node, src, dst, edge, flow.stream.id, sequence, key
-        )
-        if not 0 <= index < len(links):
-            raise ValueError("a packet policy's pick is not below the number of candidate links")
-        return links[index]
-
-    def _by_weight(self, links: list[int], dst: int, key: int) -> int:
-        """A link with a probability in proportion to the shortest paths behind it, in lowest terms."""
-        paths = [self._paths(self._ports[link].dst, dst) for link in links]
-        weights = [number // math.gcd(*paths) for number in paths]
-        rest = key % sum(weights)
-        for link, weight in zip(links, weights, strict=True):
-            if rest < weight:
-                return link
-            rest -= weight
-        raise AssertionError("the rest of a division is below the divisor")
-
-    def _paths(self, node: int, dst: int) -> int:
-        if node == dst:
-            return 1
-        if (node, dst) not in self._weight:
-            onward = self._routes.next_links(node, dst)
-            self._weight[node, dst] = sum(self._paths(self._ports[link].dst, dst) for link in onward)
-        return self._weight[node, dst]
 
     # -- results
 

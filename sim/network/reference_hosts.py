@@ -14,11 +14,14 @@ from simpy.events import Event
 
 from models.topology import Topology
 from models.units import serialisation_ps
+from sim.engine.words import GOOD, LOST, MARKED
 from sim.network.protocol import DELIVERED, ENDED, TIMEOUT, Done, Stream, Tell
 from sim.network.settings import ACK_BYTES, PacketSettings
 
 DATA, ACK = 0, 1
-ENDS, ARRIVALS, TIMERS, PACES = (phase << 40 for phase in (1, 2, 3, 4))  # priorities; SimPy's own are 0 and 1
+ENDS, ARRIVALS, TIMERS, PACES, CONTROLS, CREDITS, PAUSES, TICKS = (
+    phase << 40 for phase in range(1, 9)
+)  # priorities; SimPy's own are 0 and 1
 BINS = 1024
 
 
@@ -34,6 +37,7 @@ class Packet:
     hop: int = 1  # links taken, the first included; of an ACK, links still to take back
     kind: int = DATA
     marked: bool = False
+    word: int = -1  # its entropy, or the largest load or queue on its way
     cumulative: int = 0
     gone: bool = False  # lost with its link
 
@@ -58,6 +62,10 @@ class Flow:
     halted: bool = False  # it was stopped
     inside: int = 0  # packets in the network, ACKs included
     waits_at: Port | None = None  # the NIC in whose turn it stands
+    own: NDArray[np.int64] | None = None  # the packet policy's memory of it at its host
+    planned: int = -1  # the entropy of its next packet, once it is chosen
+    spreads: int = 0  # entropies chosen
+    heard: int = 0  # packets that the policy heard of
     # the receiver
     received: set[int] = field(default_factory=set)
     highest: int = 0
@@ -98,6 +106,8 @@ class Port:
     marked: int = 0
     dropped: int = 0
     queue_max: int = 0
+    load: int = 0  # bytes x 1024 of its load estimator, as of this period
+    load_period: int = 0
 
     def crossed(self, now: int) -> int:
         """Bytes of the packet on the wire that have left."""
@@ -133,12 +143,24 @@ class Hosts:
         self._distances = np.zeros(BINS, dtype=np.int64)
         self._last: list[tuple[Any, ...]] = []  # of packets that completed their streams, as in LastPackets
 
-    def _choose(self, flow: Flow, sequence: int, transmission: int, hop: int, node: int) -> int | None:
+    def _choose(self, flow: Flow, sequence: int, transmission: int, hop: int, node: int, word: int) -> int | None:
         """The link that a packet without a path of its own takes from ``node``."""
         raise NotImplementedError
 
     def _offer(self, port: Port, packet: Packet) -> None:
         """A packet comes to a port."""
+        raise NotImplementedError
+
+    def _plan_entropy(self, flow: Flow, sequence: int) -> int:
+        """The entropy of a flow's next packet; -1: the host doesn't choose any."""
+        raise NotImplementedError
+
+    def _hear(self, flow: Flow, kind: int, entropy: int) -> None:
+        """Tells the flow's host what became of a packet."""
+        raise NotImplementedError
+
+    def _learn(self, packet: Packet) -> None:
+        """Tells the source's edge switch what a packet met on its way."""
         raise NotImplementedError
 
     # -- time
@@ -206,7 +228,9 @@ class Hosts:
         if flow.path is not None:
             link = flow.path[0]
         else:
-            link = self._choose(flow, sequence, flow.epoch, 0, host)
+            several = self.topology.out_start[host + 1] - self.topology.out_start[host] > 1
+            word = self._plan_entropy(flow, sequence) if several else -1
+            link = self._choose(flow, sequence, flow.epoch, 0, host, word)
             if link is None:  # no way known: the first link, and the packets are lost behind it
                 link = int(self.topology.out_link[self.topology.out_start[host]])
         flow.waits_at = self._ports[link]
@@ -223,6 +247,9 @@ class Hosts:
         way = [port.index] if flow.path is None else list(flow.path)
         size = self._payload(flow, sequence) + self.settings.header
         packet = Packet(flow, sequence, size, flow.epoch, way, flow.path is not None, [self._now])
+        if flow.path is None:
+            packet.word = self._plan_entropy(flow, sequence)
+            flow.planned = -1
         if flow.again:
             flow.again.popleft()
         else:
@@ -255,6 +282,8 @@ class Hosts:
             flow.next_new = len(flow.acked)
         else:
             flow.again = deque(n for n in range(flow.next_new) if n not in flow.acked)
+        if flow.path is None:
+            self._hear(flow, LOST, -1)
         if flow.stream.ask:
             flow.blocked = True
             self._tells.append(Tell(TIMEOUT, flow.stream.id))
@@ -266,6 +295,9 @@ class Hosts:
         self._leave(packet, "arrived")
         if flow.over:
             return
+        if packet.word >= 0:
+            self._hear(flow, MARKED if packet.marked else GOOD, packet.word)
+            self._learn(packet)
         if self.settings.go_back_n:
             flow.acked.update(range(packet.cumulative))
             flow.outstanding.difference_update(flow.acked)
