@@ -11,6 +11,7 @@ from numba import types
 
 from models.jit import njit
 from sim.engine.layout import World, link_at, load_long, store_long
+from sim.engine.words import DOWN
 
 _LONG = types.int64
 
@@ -36,7 +37,9 @@ def note_sent(w, number, size, end):  # type: ignore[no-untyped-def]
 
 @njit(_LONG(World, _LONG, _LONG), internal=True)
 def load_of(w, number, now):  # type: ignore[no-untyped-def]
-    """A link's load in 1/1024 of its rate. What has left until now must have been noted."""
+    """A link's load in 1/1024 of its rate; DOWN: no load can be measured. What has left until now must be noted."""
+    if link_at(w.links, number).up == 0:
+        return DOWN
     word = _discounted(w, number, now)
     a_period = int(float(link_at(w.links, number).rate) * float(w.load_period) / 8e12)  # bytes
     return word // max(1, a_period * 1024 // (1024 - w.load_keep))

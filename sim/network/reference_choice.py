@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from models.paths import Routes
 from models.topology import Topology
 from sim.engine.ports import draw
+from sim.engine.words import DOWN
 from sim.network.reference_hosts import DATA, TICKS, Flow, Hosts, Packet, Port
 from sim.network.settings import PacketChoice, PacketSettings
 
@@ -149,6 +150,8 @@ class Choosing(Hosts):
             if port.load == 0:
                 break
         port.load_period = period
+        if not port.up:
+            return DOWN
         full = int(float(port.rate) * float(self.choice.load_period) / 8e12) * 1024 // (1024 - keep)
         return port.load // max(1, full)
 

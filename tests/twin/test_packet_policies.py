@@ -12,11 +12,12 @@ from sim.network.reference import ReferenceNetwork
 from tests.twin.stories import make, tell
 from tests.twin.test_twin import differences
 
-POLICIES = ("oblivious", "reps", "bitmap", "mixed")
+HOSTS = ("oblivious", "reps", "reps_v1", "bitmap", "mixed", "plb")
+SWITCHES = ("adaptive", "switch_round_robin", "letflow", "conga", "hula", "stochastic_automaton")
 STORIES = 12  # of each policy
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", HOSTS + SWITCHES)
 def test_both_engines_agree(name: str) -> None:
     module = importlib.import_module(f"sim.dispatch.packet.{name}")
     moved = 0

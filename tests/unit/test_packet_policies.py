@@ -15,7 +15,7 @@ from models.mix import mix
 from models.paths import Routes
 from models.topology import Topology
 from sim.clock import Clock
-from sim.dispatch.api import CUT, GOOD, LOST, MARKED
+from sim.dispatch.api import CUT, DOWN, GOOD, LOST, MARKED
 from sim.network.choices import packet_choice
 from sim.network.packet import PacketNetwork, PacketSettings
 from sim.network.protocol import Stream
@@ -182,6 +182,183 @@ def test_mixed_takes_what_came_back_and_else_walks() -> None:
     assert len(set(walked)) == 8
 
 
+def test_reps_v1_explores_a_window_then_uses_each_good_value_once() -> None:
+    host = Host("reps_v1", window=4)
+    assert [host.send() for _ in range(4)] == [0, 1, 2, 3]
+    for entropy in (2, 0, 2, 3):
+        host.hear(GOOD, entropy)
+    host.hear(MARKED, 3)  # the oldest goes, not the marked one
+    assert [host.send(), host.send()] == [0, 3]
+    host.hear(GOOD, 9)
+    host.hear(LOST, -1)
+    assert len({host.send() for _ in range(20)}) > 10
+
+
+def test_plb_moves_after_congested_rounds_only() -> None:
+    host = Host("plb", window=4)
+    path = host.send()
+    for marks in [2] * 11 + [1] + [2] * 11:  # of four; half is congested
+        for number in range(4):
+            host.hear(MARKED if number < marks else GOOD, path)
+        assert host.send() == path
+    for _ in range(4):
+        host.hear(MARKED, path)
+    moved = host.send()
+    assert moved != path
+    host.hear(LOST, -1)
+    after = host.send()
+    assert after != moved
+    for _ in range(4 * 12):
+        host.hear(MARKED, after)
+    assert host.send() == after  # suspended
+    host.now = 120 * 1000 * MS
+    for _ in range(4 * 12):
+        host.hear(MARKED, after)
+    assert host.send() != after
+
+
+# -- policies of switches
+
+
+class Switches:
+    """A policy's state, and calls as a fabric's switches make them."""
+
+    def __init__(self, name: str, topology: Topology, *more: int, **parameters: Any) -> None:
+        self.module, self.topology, self.calls = policy(name), topology, 0
+        self.state = self.module.state(topology, self.module.Params(**parameters), 3, *more)
+
+    def pick(self, queues: list[int], now: int = 0, node: int = 0, edge: int = 0, flow: int = 1, n: int = 0) -> int:
+        self.calls += 1
+        seen = np.array(queues, dtype=np.int64)
+        number = n or len(queues)
+        return int(self.module.pick(self.state, seen, number, now, node, 0, 1, edge, flow, self.calls, key(self.calls)))
+
+
+def two_leaves() -> tuple[Topology, int, int, list[int]]:
+    """A 2 x 2 leaf-spine: leaves, and the first leaf's uplinks."""
+    topology = fabric()
+    one, other = topology.hosts, topology.hosts + 1
+    up = np.flatnonzero((topology.link_src == one) & (topology.link_dst >= topology.hosts))
+    return topology, one, other, up.tolist()
+
+
+def test_adaptive_tells_queues_apart_in_steps_only() -> None:
+    switches = Switches("adaptive", fabric(), 100_000)  # steps at 5, 10 and 20 kB
+    assert {switches.pick([5_001, 4_000, 0, 21_000]) for _ in range(50)} == {1, 2}
+    assert {switches.pick([20_000, 20_001, 60_000, 15_000]) for _ in range(50)} == {0, 3}
+    assert {switches.pick([90_000, 21_000, 60_000]) for _ in range(50)} == {0, 1, 2}
+
+
+def test_switch_round_robin_shuffles_after_five_rounds() -> None:
+    switches = Switches("switch_round_robin", leaf_spine.build(2, 8, 1, (GBPS, 1), (GBPS, 1)))
+    turns = [[switches.pick([0] * 8, node=2) for _ in range(8)] for _ in range(10)]
+    assert all(sorted(turn) == list(range(8)) for turn in turns)
+    assert turns[:5] == [turns[0]] * 5
+    assert turns[5:] == [turns[5]] * 5
+    assert turns[0] != turns[5]
+
+
+def test_letflow_moves_only_after_a_gap() -> None:
+    switches = Switches("letflow", leaf_spine.build(2, 8, 1, (GBPS, 1), (GBPS, 1)))
+    gap, now, ports = 100_000_000, 0, []
+    for _ in range(40):
+        port = switches.pick([0] * 8, now=now, node=2)
+        for _ in range(3):
+            now += gap
+            assert switches.pick([0] * 8, now=now, node=2) == port
+        ports.append(port)
+        now += gap + 1
+    assert len(set(ports)) > 5
+
+
+def test_conga_takes_the_least_of_the_larger_of_local_and_remote_load() -> None:
+    topology, one, other, up = two_leaves()
+    switches = Switches("conga", topology)
+    us = 1_000_000
+
+    def choose(local: list[int], now: int, flow: int) -> int:
+        return switches.pick([0, 0, *local, *up], now=now, node=one, edge=other, flow=flow, n=2)
+
+    assert choose([300, 200], 0, 1) == 1
+    assert choose([200, 300], 1 * us, 1) == 1  # its flowlet goes on
+    switches.module.learn(switches.state, 2 * us, one, other, up[1], 700, 0)
+    assert choose([300, 200], 2 * us, 2) == 0  # max(300, -) against max(200, 700)
+    switches.module.learn(switches.state, 3 * us, one, other, up[0], 900, 0)
+    assert choose([300, 200], 3 * us, 3) == 1
+    assert choose([300, 200], 504 * us, 4) == 1  # both are forgotten
+    assert choose([200, 300], 504 * us, 5) == 0
+    assert choose([200, 201], 604 * us + 1, 5) == 0  # equal in 3 bits: it stays
+
+
+def test_hula_knows_the_least_loaded_way() -> None:
+    topology, one, other, up = two_leaves()
+    switches = Switches("hula", topology)
+    loads = np.zeros(topology.links, dtype=np.int64)
+    down = [
+        int(np.flatnonzero((topology.link_src == topology.link_dst[link]) & (topology.link_dst == other))[0])
+        for link in up
+    ]
+
+    def choose(flow: int) -> int:
+        return switches.pick([0, 0, 0, 0, *up], node=one, edge=other, flow=flow, n=2)
+
+    loads[up[0]], loads[down[1]] = 100, 200
+    switches.module.tick(switches.state, loads, 1)
+    assert {choose(flow) for flow in range(10)} == {0}
+    loads[down[0]] = 300
+    switches.module.tick(switches.state, loads, 2)
+    assert {choose(flow) for flow in range(10, 20)} == {1}
+    loads[down[1]] = DOWN
+    switches.module.tick(switches.state, loads, 3)
+    assert {choose(flow) for flow in range(20, 30)} == {0}
+    loads[down[0]] = DOWN
+    switches.module.tick(switches.state, loads, 4)
+    assert {choose(flow) for flow in range(30, 60)} == {0, 1}
+
+
+class Automaton(Switches):
+    """Decisions at the first leaf, each followed by its feedback: the queue (1/1024) of the way that was taken."""
+
+    def __init__(self, **parameters: Any) -> None:
+        topology, self.one, self.other, self.up = two_leaves()
+        super().__init__("stochastic_automaton", topology, gap="0ns", **parameters)
+
+    def share(self, queues: tuple[int, int], feedbacks: int) -> list[float]:
+        """How often each way was taken."""
+        taken = [0, 0]
+        for _ in range(feedbacks):
+            index = self.pick([0, 0, 0, 0, *self.up], now=self.calls * 1000, node=self.one, edge=self.other, n=2)
+            taken[index] += 1
+            self.module.learn(self.state, 0, self.one, self.other, self.up[index], queues[index], 0)
+        return [count / feedbacks for count in taken]
+
+    def probabilities(self) -> list[int]:
+        topology, head = self.topology, 4 + 7 + self.topology.nodes + self.topology.links + 2
+        assert topology.hosts == 4
+        return self.state[head + 2 : head + 4].tolist()
+
+
+def test_reward_inaction_ends_on_the_better_way() -> None:
+    better = 0
+    for seed in range(20):
+        automaton = Automaton(rule="reward_inaction", gain=0.02, floor=0)
+        automaton.calls = 100_000 * seed
+        automaton.share((800, 100), 2000)
+        assert sum(automaton.probabilities()) == 1 << 30
+        better += automaton.probabilities()[1] > 0.999 * (1 << 30)
+    assert better >= 19
+
+
+def test_reward_penalty_follows_a_shift_within_200_feedbacks() -> None:
+    automaton = Automaton()
+    automaton.share((800, 100), 500)
+    assert automaton.share((800, 100), 500)[1] > 0.75
+    automaton.share((100, 800), 200)
+    assert automaton.share((100, 800), 500)[0] > 0.75
+    assert sum(automaton.probabilities()) == 1 << 30
+    assert min(automaton.probabilities()) >= 0.01 * (1 << 30) - 1
+
+
 # -- on the engine
 
 
@@ -206,10 +383,11 @@ def run(name: str, topology: Topology, pairs: list[tuple[int, int]], size: int, 
     return sorted(network.finished())
 
 
-POLICIES = ("oblivious", "reps", "bitmap", "mixed")
+HOSTS = ("oblivious", "reps", "reps_v1", "bitmap", "mixed", "plb")
+SWITCHES = ("adaptive", "switch_round_robin", "letflow", "conga", "hula", "stochastic_automaton")
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", HOSTS + SWITCHES)
 def test_every_policy_delivers(name: str) -> None:
     topology = fabric(hosts=4)
     pairs = [(i, (i + 4) % 8) for i in range(8)] + [(0, 1), (4, 0)]
