@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sim.engine.words import (
     CUT,
+    DOWN,
     FREE,
     GOOD,
     HOP_WORDS,
@@ -39,6 +40,7 @@ from solvers.expert_plan import ExpertPlan, deal_evenly, deal_nearest, deal_rang
 
 __all__ = [
     "CUT",
+    "DOWN",
     "FREE",
     "GOOD",
     "HOP_WORDS",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from numba import types
 
 from models.jit import njit
-from sim.engine.balance import tick_due
+from sim.engine.balance import arm_tick, stamp, tick_due
 from sim.engine.credit import credit_due, leave_list
 from sim.engine.events import NEVER, move_base, peek, pop, push, remove
 from sim.engine.feedback import control_ran_out, packet_ran_out
@@ -36,6 +36,7 @@ from sim.engine.layout import (
     sender_at,
     world_at,
 )
+from sim.engine.loads import note_sent
 from sim.engine.nic import empty_link, leave_turn, nic_turn, pace_ran_out, send_control, wake
 from sim.engine.offers import note_offer
 from sim.engine.pause import forget_pause, pause_came
@@ -91,6 +92,8 @@ def _onward(w, index, packet, node, now):  # type: ignore[no-untyped-def]
     if onward >= 0:
         note_offer(w, index, packet.hop, now)
         leave_trail(w, index, packet, onward)
+        if w.stamps:
+            stamp(w, packet, onward, now)
     return onward
 
 
@@ -117,6 +120,8 @@ def arrive(w, number, now):  # type: ignore[no-untyped-def]
     if link.wire == index:
         link.queued -= packet.size
         link.wire = following
+        if w.loads:
+            note_sent(w, number, packet.size, packet.end)
     link.head = following
     gone = w.losses and _is_lost(w, number, packet)
     # where it goes is found before the link's next event is filed, so that the way there is fetched meanwhile
@@ -228,6 +233,7 @@ def start(address, slot, now):  # type: ignore[no-untyped-def]
     flow.blocked = 0
     if w.controlled:
         sender_at(w.senders, slot).since = now
+    arm_tick(w, now)
     if flow.is_ready and flow.path >= 0 and link_at(w.links, load_int(w.paths, flow.path)).nic != flow.nic:
         leave_turn(w, flow, slot)
     wake(w, slot, now)

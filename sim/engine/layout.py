@@ -23,6 +23,8 @@ WORLD = np.dtype(
         ("heap", "i8"),
         *[(name, "i8") for name in ("table", "table_port", "table_weight", "last_start", "last_link")],
         *[(name, "i8") for name in ("queues", "policy_state", "trace", "tells", "done", "distances")],
+        # a flow's memory of its own at its host; (bytes x 1024, period) of each link; loads of all links for `tick`
+        *[(name, "i8") for name in ("spreads", "loads", "load_view")],
         ("offers", "i8"),  # [packets x 2^offer_bits] ps; 0: not kept
         ("records", "i8"),  # of the packets that completed their streams (sim/engine/offers.py)
         *[(name, "i8") for name in ("holds", "senders", "owns", "notes", "telemetry", "came", "grants", "shares")],
@@ -45,6 +47,7 @@ WORLD = np.dtype(
             (name, "i8")
             for name in ("spread", "hear", "spread_words", "learn", "tick", "period", "stamps", "uses_loads")
         ],
+        *[(name, "i8") for name in ("load_period", "load_keep", "tick_at", "live")],  # live: flows that have not ended
         *[(name, "i8") for name in ("mtu", "header", "ack", "rto", "acks", "go_back_n", "pick", "uses_queues", "key")],
         # state
         *[(name, "i8") for name in ("now", "timer_size", "timer_room", "frames", "free", "free_count", "events")],

@@ -10,7 +10,7 @@ from __future__ import annotations
 from numba import types
 
 from models.jit import njit
-from sim.engine.balance import entropy_of
+from sim.engine.balance import entropy_of, plan_entropy
 from sim.engine.events import push
 from sim.engine.layout import (
     ACKED,
@@ -135,6 +135,7 @@ def _queue_flow(w, flow, slot, sequence, now):  # type: ignore[no-untyped-def]
         packet.sequence = sequence
         packet.transmission = sending_at(flow.marks, sequence).times if w.controlled else flow.epoch
         packet.hop = 0
+        packet.path = -2 - plan_entropy(w, flow, slot, sequence, now) if w.spread else -1
         packet.dst = flow.dst
         packet.group = flow.group
         number = choose(w, packet, flow.src, now)

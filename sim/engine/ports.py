@@ -40,6 +40,7 @@ from sim.engine.layout import (
     store_int,
     store_long,
 )
+from sim.engine.loads import load_of, note_sent
 from sim.engine.signatures import call_pick
 from sim.engine.telemetry import note_hop
 
@@ -48,6 +49,7 @@ TWO_63 = 2.0**63
 COUNT_BITS = 16  # of a table's entry: the number of ports; above it, where they begin
 _MARK = 1 << 20  # the hop number of marking draws is set apart from that of path draws
 _LONG = types.int64
+_HASH = 255  # the hop number of a switch's choice by entropy
 PACKET_BYTES = PACKET.itemsize
 _TRAIL = PACKET.fields["trail"][1] // 4
 
@@ -80,6 +82,8 @@ def forget_sent(w, link, now):  # type: ignore[no-untyped-def]
             break
         link.queued -= packet.size
         link.wire = packet.next
+        if w.loads:
+            note_sent(w, nic_at(w.nics, link.nic).link if link.nic >= 0 else -1 - link.nic, packet.size, packet.end)
 
 
 @njit(_LONG(World, Link, Packet, _LONG), inline=True)
@@ -192,6 +196,8 @@ def _go_on(w, link, number, now):  # type: ignore[no-untyped-def]
             return
         link.wire = -1
         link.queued = 0
+        if w.loads:
+            note_sent(w, number, packet.size, end)
         if packet.kind == DATA:
             if w.late_marks and port.data_bytes >= link.kmin:
                 mark(w, link, number, packet, port.data_bytes)
@@ -223,13 +229,19 @@ def waiting_bytes(w, link):  # type: ignore[no-untyped-def]
     return port.control_bytes + port.data_bytes
 
 
-@njit(_LONG(World, Link, _LONG), inline=True)
-def queue_bytes(w, link, now):  # type: ignore[no-untyped-def]
-    """Bytes accepted and not yet sent: the rest of the packet on the wire counts, what leaves just now does not."""
+@njit(types.void(World, Link, _LONG), inline=True)
+def catch_up(w, link, now):  # type: ignore[no-untyped-def]
+    """Takes note of what has left by now."""
     if w.scheduled and link.nic < 0:
         settle(w, link, -1 - link.nic, now)
     else:
         forget_sent(w, link, now)
+
+
+@njit(_LONG(World, Link, _LONG), inline=True)
+def queue_bytes(w, link, now):  # type: ignore[no-untyped-def]
+    """Bytes accepted and not yet sent: the rest of the packet on the wire counts, what leaves just now does not."""
+    catch_up(w, link, now)
     waiting = waiting_bytes(w, link)
     if link.wire < 0:
         return waiting
@@ -241,6 +253,7 @@ def finish(w, flow, slot, now):  # type: ignore[no-untyped-def]
     """A flow has ended; needless copies of its packets may still be under way."""
     flow.over = 1
     flow.end = now
+    w.live -= 1
     store_int(w.done, w.done_count, slot)
     w.done_count += 1
 
@@ -384,11 +397,19 @@ def choose(w, packet, node, now):  # type: ignore[no-untyped-def]
     flow = flow_at(w.flows, packet.flow)
     key = draw(w.key, flow.id, packet.sequence, packet.transmission, packet.hop)
     if w.pick == 0 or packet.kind != DATA:  # a random path: every shortest path is equally likely
+        if packet.path < -1 and w.spread:  # one path for each entropy
+            key = draw(w.key, flow.id, -2 - packet.path, node, _HASH)
         return load_int(ports, _by_weight(weights, count, key))
-    queues = numba.carray(address_as_pointer(w.queues), count, np.int64)
+    queues = numba.carray(address_as_pointer(w.queues), 3 * count if w.uses_loads else count, np.int64)
     if w.uses_queues:
         for i in range(count):
             queues[i] = queue_bytes(w, link_at(w.links, load_int(ports, i)), now)
+    if w.uses_loads:
+        for i in range(count):
+            number = load_int(ports, i)
+            catch_up(w, link_at(w.links, number), now)
+            queues[count + i] = load_of(w, number, now)
+            queues[2 * count + i] = number
     state = numba.carray(address_as_pointer(w.policy_state), w.policy_words, np.int64)
     index = call_pick(
         w.pick, state, queues, count, now, node, flow.src, flow.dst, flow.edge, flow.id, packet.sequence, key

@@ -18,7 +18,8 @@ _FLOATS = types.float64[::1]
 # pick(state, queues, n, now, node, source, destination, edge, flow, packet, key) -> index below n
 #   state        the policy's memory, as its state() made it; may be written
 #   queues       bytes queued at each of the n candidate links (filled only if the policy says uses_queues). Of a policy
-#                with uses_loads, two more blocks of n: their loads in 1/1024 of the rate, and their link numbers
+#                with uses_loads, two more blocks of n: their loads in 1/1024 of the rate (DOWN where the link is
+#                down), and their link numbers
 #   n            number of candidate links, at least 2, in order of link index
 #   now          ps
 #   node         where the packet is; source, destination: hosts; edge: the destination's edge switch (node indices)

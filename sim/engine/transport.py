@@ -10,6 +10,7 @@ from __future__ import annotations
 from numba import types
 
 from models.jit import njit
+from sim.engine.balance import feed_back, heard
 from sim.engine.layout import (
     ACK,
     ACKED,
@@ -30,6 +31,7 @@ from sim.engine.offers import keep_last
 from sim.engine.ports import close, finish, release
 from sim.engine.recovery import payload
 from sim.engine.timers import push_timer
+from sim.engine.words import LOST
 
 _LONG = types.int64
 _VOID = types.void
@@ -127,6 +129,8 @@ def acknowledge(w, index, packet, now):  # type: ignore[no-untyped-def]
     flow.in_network -= 1
     if flow.over <= 0:
         flow.deadline = now + w.rto
+        if packet.path < -1:
+            feed_back(w, flow, slot, index, packet, now)
         if w.go_back_n:
             _acknowledge_up_to(w, flow, packet.cumulative)
         else:
@@ -176,6 +180,8 @@ def timer_ran_out(w, ident, slot, now):  # type: ignore[no-untyped-def]
             flow.una += 1
         flow.resend = flow.una
         flow.resend_end = flow.next_new
+    if w.hear and flow.path < 0:
+        heard(w, flow, slot, LOST, -1, now)
     if flow.ask:
         flow.blocked = 1
         tell(w, flow, slot, 1)

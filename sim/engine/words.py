@@ -25,6 +25,8 @@ ON_TIMEOUT = 2
 ON_TIMER = 3
 ON_SENT = 4  # only of a control that says uses_sent
 
+DOWN = 1 << 30  # the load of a link that is down
+
 # what became of a packet with an entropy
 GOOD = 0  # an ACK without a mark
 MARKED = 1

@@ -14,7 +14,7 @@ from sim.engine import kernel
 from sim.engine.layout import TRACE
 from sim.engine.offers import HEAD
 from sim.network.deadlock import cycle, waits_of
-from sim.network.packet_memory import DONE, FRAMES, KEPT, RECORDS, TOLD, TRACED, PacketMemory, table_entries
+from sim.network.packet_memory import DONE, FRAMES, KEPT, LIVE, RECORDS, TOLD, TRACED, PacketMemory, table_entries
 from sim.network.protocol import INFINITY, Done, LastPackets, LinkState, Stream, Tell
 from sim.network.settings import PacketChoice, PacketSettings
 
@@ -226,7 +226,12 @@ class PacketNetwork(PacketMemory):
             kernel.prepare(self._address, slot)
         elif settings.acks and not settings.go_back_n:
             self._flows[slot]["marks"] = self._take_marks(slot, count)
+        if self._own is not None:
+            words = self._held["spreads"].reshape(len(self._flows), -1)[slot]
+            words[:] = 0
+            words[: len(self._own)] = self._own
         self._slot_of[stream.id] = slot
+        self._counts[LIVE] += 1
         self._need_timers()
         return slot
 

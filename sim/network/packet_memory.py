@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from models.errors import InputError, Problem
 from models.topology import Topology
 from models.units import serialisation_ps, show
+from sim.engine.balance import LOADS, MORE_WORDS, QUEUES
 from sim.engine.events import NEVER, WORD
 from sim.engine.layout import FLOW, LINK, NIC, NOTE, PACER, PACKET, PORT, RARE, SENDER, TRACE, WORLD, block
 from sim.engine.offers import HEAD
 from sim.engine.ports import COUNT_BITS
 from sim.engine.recovery import room_of
 from sim.engine.sender import QUANTUM
-from sim.engine.signatures import PICK, REACT, address_of
+from sim.engine.signatures import HEAR, LEARN, PICK, REACT, SPREAD, TICK, address_of
 from sim.engine.timers import SPARE
 from sim.engine.words import HOP_WORDS, RATE, WINDOW
 from sim.network.settings import ACK_BYTES, NO_LIMIT, Control, PacketChoice, PacketSettings
@@ -26,12 +27,13 @@ _BINS = 1024  # reordering distances told apart
 _RESULTS = ("id", "delivered", "end", "retransmitted", "reordered", "lost", "left", "stopped")  # as in Done
 _FIELDS = WORLD.names or ()
 # where in the world's record the often read numbers are
-DONE, FREE, FRAMES, NICS, TIMER_ROOM, TIMERS, TOLD, TRACED, RECORDS = (
+DONE, FREE, FRAMES, LIVE, NICS, TIMER_ROOM, TIMERS, TOLD, TRACED, RECORDS = (
     _FIELDS.index(name)
     for name in (
         "done_count",
         "free_count",
         "frames",
+        "live",
         "nic_count",
         "timer_room",
         "timer_size",
@@ -73,6 +75,7 @@ class PacketMemory:
         self._flows = block(FLOW, 0)
         self._senders = block(SENDER, 0)
         self._owns = np.zeros((0, 0))  # [flows, words] memories of the congestion control
+        self._own: NDArray[np.int64] | None = None  # words that a flow begins with, where hosts choose entropies
         self._results: list[NDArray[Any]] = []  # columns of the flows that make a Done
         self._make_links()
         self._settle()
@@ -167,11 +170,10 @@ class PacketMemory:
         world["key"] = settings.key
         self._hold("distances", block("i8", _BINS))
         world["distance_bins"] = _BINS
-        self._hold("queues", block("i8", 4096))
+        widest = int(np.diff(self.topology.out_start).max(initial=1))
+        self._hold("queues", block("i8", 3 * widest))  # and loads, and link numbers
         if choice is not None:
-            world["pick"], world["uses_queues"] = address_of(choice.pick, PICK), choice.uses_queues
-            self._hold("policy_state", choice.state)
-            world["policy_words"] = len(choice.state)
+            self._settle_choice(choice)
         if settings.control is not None:
             self._settle_control(settings.control)
         if self._on_trace is not None:
@@ -183,6 +185,25 @@ class PacketMemory:
         self._grow_flows(64)
         self._need_timers()
         self._grow_packets(max(1024, 4 * int(world["nic_count"][0]) + 64))
+
+    def _settle_choice(self, choice: PacketChoice) -> None:
+        world, links = self._world, self.topology.links
+        called = {"pick": PICK, "learn": LEARN, "tick": TICK, "spread": SPREAD, "hear": HEAR}
+        for name, signature in called.items():
+            function = getattr(choice, name)
+            world[name] = 0 if function is None else address_of(function, signature)
+        world["uses_queues"], world["uses_loads"] = choice.uses_queues, choice.uses_loads
+        self._hold("policy_state", choice.state)
+        world["policy_words"] = len(choice.state)
+        world["stamps"] = {"": 0, "loads": LOADS, "queues": QUEUES}[choice.stamps]
+        world["period"] = choice.period
+        world["load_period"], world["load_keep"] = choice.load_period, choice.load_keep
+        if choice.watches_loads:
+            self._hold("loads", block("i8", max(1, 2 * links)))
+            self._hold("load_view", block("i8", max(1, links)))
+        if choice.spread is not None:
+            self._own = np.zeros(0, dtype=np.int64) if choice.own is None else choice.own
+            world["spread_words"] = len(self._own)
 
     def _grow_flows(self, count: int) -> None:
         old = len(self._flows)
@@ -196,6 +217,8 @@ class PacketMemory:
             words = control.own.shape[1]
             self._owns = self._grow("owns", "f8", count, words).reshape(-1, words)
             self._results.append(self._senders["held"])
+        if self._own is not None:
+            self._grow("spreads", "i8", count, len(self._own) + MORE_WORDS)
         self._grow("done", "i4", count, 2)
         self._grow("tells", "i4", count, 6)
         self._free_slots.extend(range(count - 1, old - 1, -1))

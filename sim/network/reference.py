@@ -13,7 +13,6 @@ with it packet by packet, to the picosecond (``tests/twin``): whoever changes th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -24,12 +23,12 @@ from models.topology import Topology
 from models.units import serialisation_ps
 from sim.engine.ports import draw
 from sim.network.protocol import INFINITY, Done, LastPackets, LinkState, Stream, Tell
-from sim.network.reference_parts import DATA, Flow, Packet, Port
-from sim.network.reference_ports import Ports
+from sim.network.reference_choice import Choosing
+from sim.network.reference_parts import Flow, Packet, Port
 from sim.network.settings import PacketChoice, PacketSettings
 
 
-class ReferenceNetwork(Ports):
+class ReferenceNetwork(Choosing):
     """Every packet through every queue, in plain Python."""
 
     def __init__(
@@ -43,9 +42,9 @@ class ReferenceNetwork(Ports):
     ) -> None:
         if settings.control is not None and (settings.control.credit or settings.control.uses_telemetry):
             raise NotImplementedError("the specification knows neither credit of receivers nor telemetry")
-        super().__init__(topology, settings, on_trace)
-        self.choice, self._explains = choice, explains
-        self._routes, self._new_routes = routes, routes
+        super().__init__(topology, routes, settings, choice, on_trace)
+        self._explains = explains
+        self._new_routes = routes
         self._ports = [
             Port(link, int(rate), int(delay), int(src), int(dst), bool(src < topology.hosts))
             for link, (rate, delay, src, dst) in enumerate(
@@ -55,8 +54,6 @@ class ReferenceNetwork(Ports):
         for port in self._ports:
             port.process = self._env.process(self._serve(port))
         self._tables_used = False
-        self._hops = 0  # links that a packet without a path may take
-        self._weight: dict[tuple[int, int], int] = {}
         self._starts: list[Stream] = []
         self._moves: dict[int, tuple[int, ...] | None] = {}
         self._stops: set[int] = set()
@@ -227,7 +224,10 @@ class ReferenceNetwork(Ports):
         flow = Flow(stream, path, count, stream.bytes - (count - 1) * self.settings.mtu, self._now)
         self._first_memory(flow)
         self._flows[stream.id] = flow
+        if self.choice is not None and self.choice.own is not None:
+            flow.own = self.choice.own.copy()
         self._set_path(flow, path)
+        self._arm_tick()
         self._wake(flow)
 
     # -- the way of a packet
@@ -236,65 +236,17 @@ class ReferenceNetwork(Ports):
         if not packet.fixed:
             onward = None
             if packet.hop < self._hops:
-                data = packet.kind == DATA
-                onward = self._choose(packet.flow, packet.sequence, packet.transmission, packet.hop, node, data)
+                flow, sequence, hop = packet.flow, packet.sequence, packet.hop
+                onward = self._choose(flow, sequence, packet.transmission, hop, node, packet.word, packet.kind)
             if onward is None:
                 port.dropped += 1
                 self._lose(packet, "no way on")
                 return
             packet.way.append(onward)
+            self._stamp(packet, self._ports[onward])
         packet.hop += 1
         packet.offered.append(self._now)
         self._offer(self._ports[packet.way[packet.hop - 1]], packet)
-
-    def _learn_hops(self) -> None:
-        """Twice the longest way that tables ever knew: they may change while a packet is under way."""
-        longest = max(int(self._routes.distance(group).max()) for group in range(self._routes.groups)) + 2
-        self._hops = max(self._hops, 2 * longest)
-
-    def _choose(
-        self, flow: Flow, sequence: int, transmission: int, hop: int, node: int, data: bool = True
-    ) -> int | None:
-        """One of the node's links towards the destination: as the packet policy says, else of a random path.
-
-        A packet policy is not asked for what isn't data, as a header.
-        """
-        src, dst = flow.stream.src, flow.stream.dst
-        links = self._routes.next_links(node, dst)
-        if len(links) < 2:
-            return links[0] if links else None
-        key = int(draw(self.settings.key, flow.stream.id, sequence, transmission, hop))
-        if self.choice is None or not data:
-            return self._by_weight(links, dst, key)
-        queues = np.zeros(len(links), dtype=np.int64)
-        if self.choice.uses_queues:
-            queues[:] = [self._ports[link].queued(self._now) for link in links]
-        edge = int(self.topology.edge_of_host[dst])
-        index: int = self.choice.pick(
-            self.choice.state, queues, len(links), self._now, node, src, dst, edge, flow.stream.id, sequence, key
-        )
-        if not 0 <= index < len(links):
-            raise ValueError("a packet policy's pick is not below the number of candidate links")
-        return links[index]
-
-    def _by_weight(self, links: list[int], dst: int, key: int) -> int:
-        """A link with a probability in proportion to the shortest paths behind it, in lowest terms."""
-        paths = [self._paths(self._ports[link].dst, dst) for link in links]
-        weights = [number // math.gcd(*paths) for number in paths]
-        rest = key % sum(weights)
-        for link, weight in zip(links, weights, strict=True):
-            if rest < weight:
-                return link
-            rest -= weight
-        raise AssertionError("the rest of a division is below the divisor")
-
-    def _paths(self, node: int, dst: int) -> int:
-        if node == dst:
-            return 1
-        if (node, dst) not in self._weight:
-            onward = self._routes.next_links(node, dst)
-            self._weight[node, dst] = sum(self._paths(self._ports[link].dst, dst) for link in onward)
-        return self._weight[node, dst]
 
     # -- results
 

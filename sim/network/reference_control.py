@@ -64,8 +64,11 @@ class ControlledHosts(Hosts):
         if not flow.lost_ones and flow.next_new == flow.packets:
             return None
         sequence = min(flow.lost_ones, default=flow.next_new)
-        fits = flow.in_flight + self._size(flow, sequence) <= int(flow.memory[WINDOW])
+        fits = flow.in_flight + self._size(flow, sequence) <= self._window(flow)
         return sequence if fits or flow.in_flight <= 0 else None
+
+    def _window(self, flow: Flow) -> int:
+        return super()._window(flow) if self._control is None else int(flow.memory[WINDOW])
 
     def _transmission(self, flow: Flow, sequence: int) -> int:
         if self._control is None:
@@ -153,7 +156,8 @@ class ControlledHosts(Hosts):
             self._go_back(flow)
         else:
             self._take_back(flow, sequence)
-        self._hear(flow, LOST, -1)
+        if flow.path is None:
+            self._hear(flow, LOST, -1)
         self._react(flow, ON_TIMEOUT, sequence, lost=lost)
         self._set_timer(flow)
         if not flow.stream.ask or sent < flow.since:
@@ -270,7 +274,9 @@ class ControlledHosts(Hosts):
         newly = self._take_in(flow, packet, (*range(packet.cumulative), *packet.told))
         if control.reorder > 0:
             self._find_gaps(flow, control.reorder)
-        self._hear(flow, MARKED if packet.marked else GOOD, packet.word)
+        if packet.word >= 0:
+            self._hear(flow, MARKED if packet.marked else GOOD, packet.word)
+            self._learn(packet)
         self._react(flow, ON_ACK, sequence, rtt, int(packet.marked), newly)
 
     def _take_in(self, flow: Flow, packet: Packet, numbers: tuple[int, ...]) -> int:
@@ -312,6 +318,8 @@ class ControlledHosts(Hosts):
         rtt = self._now - flow.out[sequence]
         self._take_back(flow, sequence)
         self._react(flow, ON_NACK, sequence, rtt, self._marks(packet), lost=self._size(flow, sequence))
+        if packet.word < 0:
+            return
         if packet.cut_last:
             self._hear(flow, MARKED if packet.marked else GOOD, packet.word)
         elif packet.cut:

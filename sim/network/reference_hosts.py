@@ -13,8 +13,9 @@ from simpy.events import Event
 
 from models.topology import Topology
 from models.units import serialisation_ps
+from sim.engine.words import GOOD, LOST, MARKED
 from sim.network.protocol import DELIVERED, ENDED, TIMEOUT, Done, Tell
-from sim.network.reference_parts import ACK, Flow, Packet, Port
+from sim.network.reference_parts import ACK, DATA, Flow, Packet, Port
 from sim.network.settings import ACK_BYTES, PacketSettings
 
 # priorities; SimPy's own are 0 and 1
@@ -44,7 +45,9 @@ class Hosts:
         self._distances = np.zeros(BINS, dtype=np.int64)
         self._last: list[tuple[Any, ...]] = []  # of packets that completed their streams, as in LastPackets
 
-    def _choose(self, flow: Flow, sequence: int, transmission: int, hop: int, node: int) -> int | None:
+    def _choose(
+        self, flow: Flow, sequence: int, transmission: int, hop: int, node: int, word: int, kind: int
+    ) -> int | None:
         """The link that a packet without a path of its own takes from ``node``."""
         raise NotImplementedError
 
@@ -52,8 +55,17 @@ class Hosts:
         """A packet comes to a port."""
         raise NotImplementedError
 
+    def _plan_entropy(self, flow: Flow, sequence: int) -> int:
+        """The entropy of a flow's next packet; -1: the host doesn't choose any."""
+        raise NotImplementedError
+
     def _hear(self, flow: Flow, kind: int, entropy: int) -> None:
-        """Tells the packet policy at the flow's host what became of a packet."""
+        """Tells the flow's host what became of a packet."""
+        raise NotImplementedError
+
+    def _learn(self, packet: Packet) -> None:
+        """Tells the source's edge switch what a packet met on its way."""
+        raise NotImplementedError
 
     # -- time
 
@@ -96,11 +108,14 @@ class Hosts:
         sequence = flow.again[0] if flow.again else flow.next_new
         if self.settings.acks and flow.outstanding:
             in_flight = sum(self._payload(flow, other) for other in flow.outstanding)
-            src, dst = flow.stream.src, flow.stream.dst
-            window = self.settings.window_of(src, bool(self.topology.domain[src] == self.topology.domain[dst]))
-            if in_flight + self._payload(flow, sequence) > window:
+            if in_flight + self._payload(flow, sequence) > self._window(flow):
                 return None
         return sequence
+
+    def _window(self, flow: Flow) -> int:
+        """Bytes that a flow may have in flight."""
+        src, dst = flow.stream.src, flow.stream.dst
+        return self.settings.window_of(src, bool(self.topology.domain[src] == self.topology.domain[dst]))
 
     def _wake(self, flow: Flow) -> None:
         """A flow that can send and isn't in a NIC's turn queues up; the link of its next packet is chosen here.
@@ -120,7 +135,9 @@ class Hosts:
         if flow.path is not None:
             link = flow.path[0]
         else:
-            link = self._choose(flow, sequence, self._transmission(flow, sequence), 0, host)
+            several = self.topology.out_start[host + 1] - self.topology.out_start[host] > 1
+            word = self._plan_entropy(flow, sequence) if several else -1
+            link = self._choose(flow, sequence, self._transmission(flow, sequence), 0, host, word, DATA)
             if link is None:  # no way known: the first link, and the packets are lost behind it
                 link = int(self.topology.out_link[self.topology.out_start[host]])
         flow.waits_at = self._ports[link]
@@ -138,6 +155,9 @@ class Hosts:
         size = self._payload(flow, sequence) + self.settings.header
         transmission = self._transmission(flow, sequence)
         packet = Packet(flow, sequence, size, transmission, way, flow.path is not None, [self._now])
+        if flow.path is None:
+            packet.word = self._plan_entropy(flow, sequence)
+            flow.planned = -1
         if sequence in flow.sent:
             flow.retransmitted += 1
         flow.sent.add(sequence)
@@ -182,6 +202,8 @@ class Hosts:
             flow.next_new = len(flow.acked)
         else:
             flow.again = deque(n for n in range(flow.next_new) if n not in flow.acked)
+        if flow.path is None:
+            self._hear(flow, LOST, -1)
         if flow.stream.ask:
             flow.blocked = True
             self._tells.append(Tell(TIMEOUT, flow.stream.id))
@@ -193,6 +215,9 @@ class Hosts:
         self._leave(packet, "arrived")
         if flow.over:
             return
+        if packet.word >= 0:
+            self._hear(flow, MARKED if packet.marked else GOOD, packet.word)
+            self._learn(packet)
         if self.settings.go_back_n:
             flow.acked.update(range(packet.cumulative))
             flow.outstanding.difference_update(flow.acked)

@@ -30,7 +30,7 @@ class Packet:
     hop: int = 1  # links taken, the first included; of what goes back, links still to take back
     kind: int = DATA
     marked: bool = False
-    word: int = -1  # its entropy
+    word: int = -1  # its entropy, or the largest load or queue on its way
     cumulative: int = 0
     gone: bool = False  # lost with its link
     came: int = -1  # the link that it took last
@@ -63,6 +63,10 @@ class Flow:
     halted: bool = False  # it was stopped
     inside: int = 0  # packets in the network, ACKs included
     waits_at: Port | None = None  # the NIC in whose turn it stands
+    own: NDArray[np.int64] | None = None  # the packet policy's memory of it at its host
+    planned: int = -1  # the entropy of its next packet, once it is chosen
+    spreads: int = 0  # entropies chosen
+    heard: int = 0  # packets that the policy heard of
     # the sender under a congestion control; `acked` as above
     memory: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     out: dict[int, int] = field(default_factory=dict)  # outstanding packet -> ps when it was sent, in that order
@@ -125,6 +129,8 @@ class Port:
     bell: Event | None = None  # the idle process waits for it
     free: int = 0  # when all that was accepted will have left, for the trace
     loss: float = 0.0  # share of packets lost at random
+    load: int = 0  # bytes x 1024 of its load estimator, as of this period
+    load_period: int = 0
     # priority flow control
     account: int = 0  # bytes that came over this link and are still held behind it
     stopped: bool = False  # what is behind it has decided that it pauses

@@ -60,6 +60,7 @@ class Ports(ControlledHosts):
                 continue
             port.wire = None
             port.sent += packet.size
+            self._note_sent(port, packet.size)
             if scheduled and not port.nic:
                 self._has_left(port, packet)
             port.pipe.append(packet)
@@ -104,6 +105,10 @@ class Ports(ControlledHosts):
 
     def _go_on(self, port: Port, packet: Packet, node: int) -> None:
         """A packet on its way to its destination comes through a node; ``port``: the link that it came over."""
+        raise NotImplementedError
+
+    def _note_sent(self, port: Port, size: int) -> None:
+        """So many bytes have left over a link."""
         raise NotImplementedError
 
     def _by_chance(self, packet: Packet, word: int, chance: float) -> bool:

@@ -123,11 +123,11 @@ class PacketSettings:
 
 @dataclass(frozen=True)
 class PacketChoice:
-    """A packet policy ready to run: what it calls at switches (``pick``), and at hosts (``spread``, ``hear``).
+    """A packet policy ready to run: what it calls at switches (``pick``), or at hosts (``spread``, ``hear``).
 
     ``own`` is the memory that each flow begins with at its host. ``stamps``: what data packets gather the largest of
     on the switch links of their way, for ``learn``: "loads", "queues" or "". ``tick`` is called every ``period`` ps
-    while a flow is there.
+    while a flow is there. Loads lose the share ``load_alpha`` every ``load_period`` ps.
     """
 
     pick: Any
@@ -141,3 +141,20 @@ class PacketChoice:
     spread: Any = None
     hear: Any = None
     own: NDArray[np.int64] | None = None
+    load_period: int = 50_000_000
+    load_alpha: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.spread is not None and (self.pick is not None or self.learn is not None):
+            raise ValueError("where hosts choose entropies, switches hash them: there is no pick and no learn")
+        if self.stamps not in ("", "loads", "queues"):
+            raise ValueError(f"stamps are 'loads', 'queues' or '', not {self.stamps!r}")
+
+    @property
+    def watches_loads(self) -> bool:
+        return self.uses_loads or self.tick is not None or self.stamps == "loads"
+
+    @property
+    def load_keep(self) -> int:
+        """What a load's word keeps at the end of a period, in 1/1024."""
+        return 1024 - round(self.load_alpha * 1024)

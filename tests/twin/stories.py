@@ -16,9 +16,11 @@ from models.units import serialisation_ps
 from sim.clock import Clock
 from sim.dispatch.packet import destination_rotation, least_queue, round_robin
 from sim.dispatch.packet import random as random_port
-from sim.network.packet import PacketChoice, PacketNetwork, PacketSettings
+from sim.network.choices import packet_choice
+from sim.network.packet import PacketNetwork, PacketSettings
 from sim.network.protocol import DELIVERED, TIMEOUT, LastPackets, Stream, Tell
 from sim.network.reference import ReferenceNetwork
+from sim.network.settings import NO_LIMIT
 from tests.twin.topologies import make_topology
 
 MOST = 2500  # rows of the trace of a story
@@ -70,8 +72,8 @@ def tell(
     choice = None
     if story.policy is not None:
         module, parameters = story.policy
-        memory = module.state(story.topology, module.Params(**parameters), story.seed)
-        choice = PacketChoice(module.pick, np.ascontiguousarray(memory, dtype=np.int64), module.uses_queues)
+        buffer = NO_LIMIT if story.settings.buffer is None else story.settings.buffer
+        choice = packet_choice(module, story.topology, module.Params(**parameters), story.seed, 16, buffer)
     network = engine(
         story.topology, story.routes, story.settings, choice, blocks.append if traced else None, explains=True
     )
