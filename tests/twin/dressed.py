@@ -14,6 +14,16 @@ from numpy.typing import NDArray
 from models.topology import Topology
 from models.units import serialisation_ps
 from sim.dispatch.api import FREE, RATE, TIMER, WINDOW, PathFacts
+from sim.dispatch.packet import (
+    bitmap,
+    conga,
+    hula,
+    letflow,
+    oblivious,
+    reps,
+    stochastic_automaton,
+    switch_round_robin,
+)
 from sim.dispatch.transport import dcqcn, dctcp, nscc, swift, timely
 from sim.network.settings import ACK_BYTES, NO_LIMIT, Control, PacketSettings, Pause, PortChange, Ports
 from tests.twin import controls
@@ -34,9 +44,15 @@ def make_dressed(number: int) -> Story:
             settings = replace(settings, buffer=rng.choice([3, packet, 2 * packet + 1, 3 * packet]))
         return replace(settings, ports=_ports(rng, topology, packet, KINDS[kind]))
 
-    return make(SEED + number, dress, _trouble)
+    story = make(SEED + number, dress, _trouble)
+    rng = random.Random(SEED + number)
+    if rng.random() < 0.4:
+        story.policy = (rng.choice(POLICIES), {})
+    return story
 
 
+# of packets without a path: beside those of all stories
+POLICIES = [bitmap, conga, hula, letflow, oblivious, reps, stochastic_automaton, switch_round_robin]
 INVENTED = [controls.constant, controls.halving, controls.pacing, controls.nosy]
 REAL: list[tuple[Any, dict[str, Any]]] = [
     (nscc, {}),
@@ -50,7 +66,7 @@ REAL: list[tuple[Any, dict[str, Any]]] = [
 # what is certain of the ports of a story; the rest is by chance
 KINDS: list[dict[str, Any]] = [
     {},
-    {"trim": True},
+    {"trim": True, "bounce": True},
     {"trim": True, "late_marks": True},
     {"priority": True},
     {"late_marks": True},
@@ -73,8 +89,8 @@ def _ports(rng: random.Random, topology: Topology, packet: int, kind: dict[str, 
     shared = rng.randrange(packet, 2 * most) if kind.get("shared") else None
     return Ports(
         trim=kind.get("trim", False),
-        control=rng.choice([64, 64, 100, 128, 1000, NO_LIMIT]),
-        bounce=kind.get("trim", False) and rng.random() < 0.7,
+        control=rng.choice([64, 100] if kind.get("bounce") else [64, 128, 200, 1000, NO_LIMIT]),
+        bounce=kind.get("bounce", False) or (kind.get("trim", False) and rng.random() < 0.5),
         priority=kind.get("priority", False) or (not plain and rng.random() < 0.2),
         shared=shared,
         alpha=rng.choice([0.5, 1.0, 2.0, 1 / 3]),
