@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from models.paths import Routes
 from models.topology import Topology
 from models.units import serialisation_ps
-from sim.engine.ports import draw
 from sim.network.protocol import INFINITY, Done, LastPackets, LinkState, Stream, Tell
 from sim.network.reference_choice import Choosing
 from sim.network.reference_parts import Flow, Packet, Port
