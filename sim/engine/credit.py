@@ -32,6 +32,7 @@ from sim.engine.ports import choose, leave_trail, lose
 from sim.engine.sender import QUANTUM, note, pull_target
 from sim.engine.timers import CREDIT, push_timer
 
+MOST_TRIES = 6  # an RTS is repeated after twice the time of the last one, so often
 ACTIVE, IDLE = 1, 2  # the lists of a pacer
 _FIRST, _LAST = -1, 1  # added to a list: its word in PACER
 _IDLE_TURN = 1024 // QUANTUM  # quanta whose time passes after a grant of nothing
@@ -155,6 +156,7 @@ def send_rts(w, flow, s, slot, now):  # type: ignore[no-untyped-def]
     if s.rts > 0 and now - s.rts < s.rtt:
         return
     s.rts = now
+    s.tries = min(s.tries + 1, MOST_TRIES)
     index = _new_packet(w, flow, slot, RTS)
     packet = packet_at(w.packets, index)
     packet.sequence = min(flow.next_new, flow.packets - 1)
@@ -204,6 +206,7 @@ def end_speculation(w, s, now):  # type: ignore[no-untyped-def]
     """The sender hears from its receiver: what it was lent at the start is over."""
     if w.credit:
         s.heard = now
+        s.tries = 0
         if s.speculating:
             s.speculating = 0
             s.credit = min(s.credit, 0)

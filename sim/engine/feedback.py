@@ -148,14 +148,20 @@ def hear_pull(w, index, packet, now):  # type: ignore[no-untyped-def]
     _done_with(w, slot, index, now)
 
 
+@njit(_LONG(World, Sender), inline=True)
+def _silence_ends(w, s):  # type: ignore[no-untyped-def]
+    """ps at which a sender that has nothing outstanding asks for credit (again)."""
+    return max(s.heard, s.rts) + (w.rto << s.tries)
+
+
 @njit(_VOID(World, Flow, Sender, _LONG, _LONG), internal=True)
 def _set_timer(w, flow, s, slot, now):  # type: ignore[no-untyped-def]
     """Files the timer of the packet sent earliest. Where credit is granted, one runs even if none is outstanding."""
     if s.oldest >= 0:
         due = sending_at(flow.marks, s.oldest).sent + w.rto
     elif w.credit:
-        due = max(s.heard, s.rts) + w.rto
-        if due <= now:
+        due = _silence_ends(w, s)
+        if due <= now:  # it may send, and will
             due = now + w.rto
     else:
         return
@@ -177,7 +183,7 @@ def packet_ran_out(w, ident, slot, now):  # type: ignore[no-untyped-def]
     s = sender_at(w.senders, slot)
     sequence = s.oldest
     if sequence < 0:
-        if w.credit and max(s.heard, s.rts) + w.rto <= now and flow.blocked == 0 and next_controlled(w, flow, slot) < 0:
+        if w.credit and _silence_ends(w, s) <= now and flow.blocked == 0 and next_controlled(w, flow, slot) < 0:
             send_rts(w, flow, s, slot, now)
         _set_timer(w, flow, s, slot, now)
         return

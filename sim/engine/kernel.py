@@ -17,9 +17,11 @@ from sim.engine.feedback import control_ran_out, packet_ran_out
 from sim.engine.layout import (
     ACK,
     DATA,
+    FLOW,
     HALTED,
     LINK,
     PULL,
+    SENDER,
     Packet,
     World,
     flow_at,
@@ -62,7 +64,7 @@ from sim.engine.transport import acknowledge, receive, timer_ran_out
 
 _LONG = types.int64
 _VOID = types.void
-LINK_BYTES = LINK.itemsize
+LINK_BYTES, FLOW_BYTES, SENDER_BYTES = LINK.itemsize, FLOW.itemsize, SENDER.itemsize
 _LOSS = 1 << 22  # the hop number of draws of losses is set apart from those of other draws
 
 # why `advance` came back
@@ -130,6 +132,10 @@ def arrive(w, number, now):  # type: ignore[no-untyped-def]
         if onward >= 0:
             prefetch(w.links + onward * LINK_BYTES)
             prefetch(w.links + onward * LINK_BYTES + 64)
+    elif w.controlled:
+        prefetch(w.flows + packet.flow * FLOW_BYTES)
+        prefetch(w.flows + packet.flow * FLOW_BYTES + 64)
+        prefetch(w.senders + packet.flow * SENDER_BYTES + (64 if packet.kind == DATA else 0))
     if following < 0:
         link.tail = -1
     else:

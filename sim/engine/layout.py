@@ -51,7 +51,7 @@ WORLD = np.dtype(
         *[(name, "i8") for name in ("mtu", "header", "ack", "rto", "acks", "go_back_n", "pick", "uses_queues", "key")],
         # state
         *[(name, "i8") for name in ("now", "timer_size", "timer_room", "frames", "free", "free_count", "events")],
-        ("slowest_gap", "i8"),
+        ("slowest_gap", "i8"),  # ps from packet to packet at the lowest pace of a congestion control so far
         *[(name, "i8") for name in ("heap_size", "hole", "base", "id_bits")],
         *[(name, "i8") for name in ("trace_size", "trace_room", "tell_count", "done_count", "record_count")],
         # totals
@@ -142,7 +142,8 @@ FLOW = np.dtype(
     ]
 )  # fmt: skip
 
-# Both ends of a flow under a congestion control, beside its FLOW. What it knows of each packet: sim/engine/recovery.py.
+# Both ends of a flow under a congestion control, beside its FLOW: a cache line each, and one of credit. What it knows
+# of each packet: sim/engine/recovery.py.
 SENDER = np.dtype(
     [
         # the sender: bit/s that the control wants (0: no pace), and bytes that it knows to have arrived
@@ -152,16 +153,18 @@ SENDER = np.dtype(
         ("highest", "i4"), ("scanned", "i4"),  # highest acknowledged; below this one gaps have been looked for
         ("call", "i8"),  # ps of the control's own timer in the heap; 0: none
         ("since", "i8"),  # ps of the start, or of the last change of path
+        ("rtt", "i8"),  # ps of the shortest round trip
         # the receiver: bytes on the wire so far and since the last ACK, packets beyond the next expected one
         ("total", "i8"), ("accepted", "i8"), ("gaps", "i4"), ("asked", "i2"), ("nacked", "i2"),
         ("waits", "i8"), ("held", "i8"),  # payload bytes that wait out of order, and at most
         # credit, bytes unless said; a quantum is 256
         ("credit", "i8"), ("most", "i8"), ("waiting_bytes", "i8"),
         ("granted", "i8"), ("target", "i8"), ("pulled", "i8"),  # quanta: heard of; asked for; granted by the receiver
-        ("heard", "i8"), ("rts", "i8"), ("rtt", "i8"),  # ps: of the last control packet and RTS; shortest round trip
+        ("heard", "i8"), ("rts", "i8"),  # ps of the last control packet, and of the last RTS
         ("before", "i4"), ("after", "i4"),  # in its receiver's list
         ("listed", "i1"), ("speculating", "i1"), ("inside", "i2"), ("pulls", "i4"),
-        ("group", "i4"), ("spare", "i4"),  # the table group of the source
+        ("group", "i4"),  # the table group of the source
+        ("tries", "i4"),  # RTS since anything was heard
     ]
 )  # fmt: skip
 

@@ -74,7 +74,7 @@ def _ports(rng: random.Random, topology: Topology, packet: int, kind: dict[str, 
     return Ports(
         trim=kind.get("trim", False),
         control=rng.choice([64, 64, 100, 128, 1000, NO_LIMIT]),
-        bounce=kind.get("trim", False) and rng.random() < 0.5,
+        bounce=kind.get("trim", False) and rng.random() < 0.7,
         priority=kind.get("priority", False) or (not plain and rng.random() < 0.2),
         shared=shared,
         alpha=rng.choice([0.5, 1.0, 2.0, 1 / 3]),

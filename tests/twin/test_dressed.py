@@ -44,7 +44,7 @@ def test_stories_are_not_dull() -> None:
     counters: dict[tuple[str, str], int] = {}
     happened = dict.fromkeys(("marked", "trimmed", "paused_ps"), 0)
     held = retransmitted = 0
-    for number in range(0, STORIES, 2):
+    for number in range(0, STORIES, 3):
         outcome = tell(make_dressed(number), PacketNetwork, traced=False)
         for what, times in outcome.counters.items():
             counters[what] = counters.get(what, 0) + times
