@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 def waits_of(ports: NDArray[Any], following: NDArray[np.int32], came: NDArray[np.int32]) -> dict[int, set[int]]:
-    """What `cycle` asks for, of the packet engine. [links]; then [packets]: the next in its queue, the link it came by."""
+    """What `cycle` asks for, of the packet engine: [links]; [packets] the next in its queue, the link it came by."""
     paused: list[int] = np.flatnonzero(ports["paused"]).tolist()
     waits: dict[int, set[int]] = {link: set() for link in paused}
     for link in paused:

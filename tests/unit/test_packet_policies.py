@@ -299,8 +299,8 @@ def test_hula_knows_the_least_loaded_way() -> None:
         for link in up
     ]
 
-    def choose(flow: int) -> int:
-        return switches.pick([0, 0, 0, 0, *up], node=one, edge=other, flow=flow, n=2)
+    def choose(flow: int) -> int:  # a second apart: each is a new flowlet
+        return switches.pick([0, 0, 0, 0, *up], now=flow * 1000 * MS, node=one, edge=other, flow=flow, n=2)
 
     loads[up[0]], loads[down[1]] = 100, 200
     switches.module.tick(switches.state, loads, 1)

@@ -22,7 +22,7 @@ _LONGS = types.int64[::1]
 
 class FlowletParams(PolicyParams):
     gap: Time = Field(default=100_000_000, ge=1, description="Silence of a flow after which the next flowlet begins.")
-    entries: int = Field(default=1024, ge=1, description="Flows that a switch tells apart; beyond it they collide.")
+    entries: int = Field(default=4096, ge=1, description="Flows that a switch tells apart; beyond it they collide.")
 
 
 def with_flowlets(topology: Topology, params: FlowletParams, words: NDArray[np.int64]) -> NDArray[np.int64]:

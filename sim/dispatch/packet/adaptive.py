@@ -1,8 +1,8 @@
 """Every switch sends a packet to one of the ports whose queues are shortest, told apart in few steps only.
 
 Source: adaptive routing of csg-htsim, with the steps of McClure et al., arXiv 2507.21372v2: a queue counts as one of
-four kinds, up to 5, 10 and 20 % of the port's buffer and beyond; among the ports of the least kind the choice is random.
-Where buffers have no limit, shares are of 1 MB.
+four kinds, up to 5, 10 and 20 % of the port's buffer and beyond; among the ports of the least kind the choice is
+random. Where buffers have no limit, shares are of 1 MB.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Edge switches send each flowlet to the uplink that is least loaded, here and further on towards its destination.
 
 Source: CONGA, Alizadeh et al., SIGCOMM 2014, with the parameters of ConWeave's public code: flowlets after 100 us,
-loads by estimators of 50 us and alpha 0.2, told in 3 bits, forgotten after 500 us. An uplink counts as the larger of its own
-load and the largest on the way that packets over it last met, which the sender's edge switch hears with the ACK (in
-CONGA: with any packet of the way back). Of equal uplinks the flow's last one, else a random one. Other switches, of
+loads by estimators of 50 us and alpha 0.2, told in 3 bits, forgotten after 500 us. An uplink counts as the larger of
+its own load and the largest on the way that packets over it last met, which the sender's edge switch hears with the ACK
+(in CONGA: with any packet of the way back). Of equal uplinks the flow's last one, else a random one. Other switches, of
 which CONGA has none with a choice, go by their own loads. Without ACKs nothing is heard.
 """
 
