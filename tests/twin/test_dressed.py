@@ -13,7 +13,7 @@ from tests.twin.dressed import make_dressed
 from tests.twin.stories import tell
 from tests.twin.test_twin import differences
 
-STORIES = 200
+STORIES = 250
 INTERRUPTED = 30
 
 
@@ -44,7 +44,7 @@ def test_stories_are_not_dull() -> None:
     counters: dict[tuple[str, str], int] = {}
     happened = dict.fromkeys(("marked", "trimmed", "paused_ps"), 0)
     held = retransmitted = 0
-    for number in range(0, STORIES, 3):
+    for number in range(STORIES):
         outcome = tell(make_dressed(number), PacketNetwork, traced=False)
         for what, times in outcome.counters.items():
             counters[what] = counters.get(what, 0) + times
@@ -61,5 +61,5 @@ def test_stories_are_not_dull() -> None:
         ("control packets", "NACK"),
         ("timers", "retransmission timeout"),
     }
-    assert min(counters.values()) > 20
+    assert min(counters.values()) > 5
     assert min(*happened.values(), held, retransmitted) > 20
