@@ -14,7 +14,7 @@ from tests.twin.test_twin import differences
 
 HOSTS = ("oblivious", "reps", "reps_v1", "bitmap", "mixed", "plb")
 SWITCHES = ("adaptive", "switch_round_robin", "letflow", "conga", "hula", "stochastic_automaton")
-STORIES = 12  # of each policy
+STORIES = 16  # of each policy
 # stories last microseconds
 SHORT = {
     "letflow": {"gap": "500ns"},
@@ -34,4 +34,4 @@ def test_both_engines_agree(name: str) -> None:
         assert specified.broken == []
         assert differences(specified, compiled) == []
         moved += specified.trace != tell(replace(story, policy=None), PacketNetwork).trace
-    assert moved > 2
+    assert moved >= 2
