@@ -33,7 +33,7 @@ from sim.engine.words import (
     TIMER,
     WINDOW,
 )
-from sim.scenario.quantities import Rate, Size, Time, TimeOrMeasured
+from sim.scenario.quantities import Rate, Size, SizeOrAuto, Time, TimeOrAuto, TimeOrMeasured
 from solvers.admission.plan import Plan
 from solvers.admission.problem import Limits, Problem
 from solvers.expert_plan import ExpertPlan, deal_evenly, deal_nearest, deal_ranges, expert_counts, native_plan
@@ -72,8 +72,11 @@ __all__ = [
     "PolicyParams",
     "Problem",
     "Rate",
+    "RateOrAuto",
     "Size",
+    "SizeOrAuto",
     "Time",
+    "TimeOrAuto",
     "TimeOrMeasured",
     "congestion_control",
     "deal_evenly",
@@ -89,6 +92,8 @@ __all__ = [
     "place",
     "switch_feedback",
 ]
+
+RateOrAuto = Rate | Literal["auto"]
 
 
 class PolicyParams(BaseModel):

@@ -22,7 +22,7 @@ from sim.engine.layout import (
     store_long,
 )
 from sim.engine.loads import load_of
-from sim.engine.ports import draw, forget_sent, queue_bytes, trail_link
+from sim.engine.ports import catch_up, draw, queue_bytes, trail_link
 from sim.engine.signatures import call_hear, call_learn, call_spread, call_tick
 from sim.engine.timers import TICK, push_timer
 from sim.engine.words import GOOD, MARKED
@@ -89,7 +89,7 @@ def learnt(w, flow, index, packet, now):  # type: ignore[no-untyped-def]
 def feed_back(w, flow, slot, index, packet, now):  # type: ignore[no-untyped-def]
     """An ACK, at its sender, of a packet that has carried a number."""
     if w.hear:
-        heard(w, flow, slot, MARKED if packet.marked else GOOD, -2 - packet.path, now)
+        heard(w, flow, slot, MARKED if packet.marked & 1 else GOOD, -2 - packet.path, now)
     if w.learn:
         learnt(w, flow, index, packet, now)
 
@@ -101,7 +101,7 @@ def stamp(w, packet, number, now):  # type: ignore[no-untyped-def]
     if packet.kind != DATA or link.nic >= 0 or link_at(w.links, number ^ 1).nic >= 0:
         return
     if w.stamps == LOADS:
-        forget_sent(w, link, now)
+        catch_up(w, link, now)
         metric = load_of(w, number, now)
     else:
         room = link.buffer if link.buffer < 1 << 40 else _UNLIMITED
@@ -124,7 +124,7 @@ def tick_due(w, now):  # type: ignore[no-untyped-def]
         return
     loads = numba.carray(address_as_pointer(w.load_view), w.link_count, np.int64)
     for number in range(w.link_count):
-        forget_sent(w, link_at(w.links, number), now)
+        catch_up(w, link_at(w.links, number), now)
         loads[number] = load_of(w, number, now)
     state = numba.carray(address_as_pointer(w.policy_state), w.policy_words, np.int64)
     call_tick(w.tick, state, loads, now)

@@ -27,13 +27,15 @@ WORLD = np.dtype(
         *[(name, "i8") for name in ("spreads", "loads", "load_view")],
         ("offers", "i8"),  # [packets x 2^offer_bits] ps; 0: not kept
         ("records", "i8"),  # of the packets that completed their streams (sim/engine/offers.py)
-        *[(name, "i8") for name in ("holds", "senders", "sendings", "notes", "telemetry", "came", "grants", "shares")],
+        *[(name, "i8") for name in ("holds", "senders", "owns", "notes", "telemetry", "came", "grants", "shares")],
+        ("before", "i8"),  # [packets] of one that waits in a queue of data, the one before it; only where data is cut
         # sizes and settings
         *[(name, "i8") for name in ("link_count", "nic_count", "groups", "hops", "policy_words", "distance_bins")],
         ("offer_bits", "i8"),
         ("arrivals", "i8"),  # ids of events from here on are arrivals; below them are ends of serialisation
         # ports (sim/engine/queues.py, pause.py)
-        *[(name, "i8") for name in ("scheduled", "eager", "trim", "control_room", "bounce", "late_marks", "shared")],
+        *[(name, "i8") for name in ("scheduled", "eager", "split", "trim", "control_room", "bounce", "late_marks")],
+        *[(name, "i8") for name in ("shared", "losses", "rates_changed")],  # the last two: whether there were any
         *[(name, "i8") for name in ("pause", "pause_limit", "pause_resume")],
         *[(name, "f8") for name in ("alpha", "pause_alpha")],
         # transport under a congestion control (sim/engine/sender.py, receiver.py, credit.py)
@@ -48,7 +50,8 @@ WORLD = np.dtype(
         *[(name, "i8") for name in ("load_period", "load_keep", "tick_at", "live")],  # live: flows that have not ended
         *[(name, "i8") for name in ("mtu", "header", "ack", "rto", "acks", "go_back_n", "pick", "uses_queues", "key")],
         # state
-        *[(name, "i8") for name in ("now", "timer_size", "free", "free_count", "events")],
+        *[(name, "i8") for name in ("now", "timer_size", "timer_room", "frames", "free", "free_count", "events")],
+        ("slowest_gap", "i8"),  # ps from packet to packet at the lowest pace of a congestion control so far
         *[(name, "i8") for name in ("heap_size", "hole", "base", "id_bits")],
         *[(name, "i8") for name in ("trace_size", "trace_room", "tell_count", "done_count", "record_count")],
         # totals
@@ -58,6 +61,7 @@ WORLD = np.dtype(
         ],
         *[(name, "i8") for name in ("delivered_bytes", "timeouts", "duplicates", "discarded")],
         *[(name, "i8") for name in ("lost_full", "lost_down", "lost_unreachable", "lost_random", "lost_header")],
+        ("pauses", "i8"),
         *[(name, "i8") for name in ("trimmed", "bounced", "nacks", "grants_sent", "asked", "overtaken")],
     ]
 )
@@ -68,7 +72,8 @@ LINK = np.dtype(
     [
         # first cache line: what every arrival and acceptance touches
         ("head", "i4"), ("tail", "i4"), ("wire", "i4"), ("dst", "i4"), ("queued", "i8"), ("busy_until", "i8"),
-        ("delay", "i8"), ("last_ser", "i8"), ("last_size", "i4"), ("nic", "i4"),  # nic: index, or -1 for a switch port
+        ("delay", "i8"), ("last_ser", "i8"), ("last_size", "i4"),
+        ("nic", "i4"),  # index, or -1 - the link's number for a switch port
         ("accepted", "i8"),  # wire bytes, less those lost when the link went down
         # second: acceptance only
         ("rate", "i8"), ("ack_ser", "i8"), ("buffer", "i8"), ("queue_max", "i8"), ("kmin", "i8"),
@@ -81,6 +86,22 @@ RARE = np.dtype(
     [
         ("kmax", "i8"), ("pmax", "f8"), ("marked", "i8"),
         ("sent_lost", "i8"),  # wire bytes that had left when the link went down, and never arrived
+        ("trimmed", "i8"), ("loss", "f8"),  # share of packets lost at its far end
+        ("old_rate", "i8"), ("old_until", "i8"),  # of the packet that was on the wire when the rate changed
+        ("headroom", "i8"), ("paused_ps", "i8"),  # without a pause that lasts
+    ]
+)  # fmt: skip
+
+# One cache line a link, where ports are scheduled (sim/engine/queues.py): what waits at a switch port. Its packets on
+# the wire and in flight are the link's list. Of pauses (sim/engine/pause.py), two ends: the switch at the link's far
+# end keeps the account of what came over it, `pausing` what it decided and `frames` how often; the sender is `paused`
+# `since`, by frame `heard`.
+PORT = np.dtype(
+    [
+        ("control_head", "i4"), ("control_tail", "i4"), ("data_head", "i4"), ("data_tail", "i4"),
+        ("control_bytes", "i8"), ("data_bytes", "i8"),
+        ("account", "i8"), ("since", "i8"), ("frames", "i4"), ("heard", "i4"),
+        ("pausing", "i2"), ("paused", "i2"), ("lossless", "i4"),
     ]
 )  # fmt: skip
 
@@ -89,7 +110,7 @@ RARE = np.dtype(
 NIC = np.dtype(
     [
         ("link", "i4"), ("armed", "i4"), ("control_head", "i4"), ("control_tail", "i4"), ("control_bytes", "i8"),
-        ("ready_head", "i4"), ("ready_tail", "i4"),
+        ("ready_head", "i4"), ("ready_tail", "i4"), ("ready", "i8"),  # flows in the turn
     ]
 )  # fmt: skip
 
@@ -120,6 +141,42 @@ FLOW = np.dtype(
         ("lost", "i4"), ("first_link", "i4"), ("homes", "i4"), ("delivered", "i8"), ("end", "i8"),
     ]
 )  # fmt: skip
+
+# Both ends of a flow under a congestion control, beside its FLOW: a cache line each, and one of credit. What it knows
+# of each packet: sim/engine/recovery.py.
+SENDER = np.dtype(
+    [
+        # the sender: bit/s that the control wants (0: no pace), and bytes that it knows to have arrived
+        ("rate", "i8"), ("known", "i8"),
+        ("oldest", "i4"), ("newest", "i4"),  # outstanding packets in order of sending; -1: none
+        ("waiting", "i4"), ("lowest", "i4"),  # packets to be sent again, and a number that none of them is below
+        ("highest", "i4"), ("scanned", "i4"),  # highest acknowledged; below this one gaps have been looked for
+        ("call", "i8"),  # ps of the control's own timer in the heap; 0: none
+        ("since", "i8"),  # ps of the start, or of the last change of path
+        ("rtt", "i8"),  # ps of the shortest round trip
+        # the receiver: bytes on the wire so far and since the last ACK, packets beyond the next expected one
+        ("total", "i8"), ("accepted", "i8"), ("gaps", "i4"), ("asked", "i2"), ("nacked", "i2"),
+        ("waits", "i8"), ("held", "i8"),  # payload bytes that wait out of order, and at most
+        # credit, bytes unless said; a quantum is 256
+        ("credit", "i8"), ("most", "i8"), ("waiting_bytes", "i8"),
+        ("granted", "i8"), ("target", "i8"), ("pulled", "i8"),  # quanta: heard of; asked for; granted by the receiver
+        ("heard", "i8"), ("rts", "i8"),  # ps of the last control packet, and of the last RTS
+        ("before", "i4"), ("after", "i4"),  # in its receiver's list
+        ("listed", "i1"), ("speculating", "i1"), ("inside", "i2"), ("pulls", "i4"),
+        ("group", "i4"),  # the table group of the source
+        ("tries", "i4"),  # RTS since anything was heard
+    ]
+)  # fmt: skip
+
+# Credit of one receiving host (and, apart, of its scale-up domain): flows that want more, and flows that have enough.
+PACER = np.dtype(
+    [
+        ("active_first", "i4"), ("idle_first", "i4"), ("active_last", "i4"), ("idle_last", "i4"), ("armed", "i8"),
+        ("quantum", "f8"),  # ps
+    ]
+)  # fmt: skip
+
+NOTE = 4  # words beside a packet: DATA, RTS: pull target; ACK: total, base, bits, hops; NACK: total; PULL: granted
 
 # Kinds of packets; odd ones go back, over the links that a data packet took. TRIMMED: data cut to the header. NACK: for
 # one of these, or a gap. RTS: a sender that has no credit asks. BOUNCED: a header that found no room. PULL: credit.
@@ -177,16 +234,6 @@ def _word(numba_type: Any, width: int) -> tuple[Any, Any]:
 
 
 @intrinsic
-def place_of(typing_context: Any, record: Any) -> Any:
-    """The address of a record."""
-
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.ptrtoint(values[0], ir.IntType(64))
-
-    return types.int64(record), codegen
-
-
-@intrinsic
 def prefetch(typing_context: Any, address: Any) -> Any:
     """Asks for a cache line that will be needed soon."""
 
@@ -206,16 +253,21 @@ world_at = record_at(WORLD)
 link_at = record_at(LINK)
 rare_at = record_at(RARE)
 nic_at = record_at(NIC)
+port_at = record_at(PORT)
 flow_at = record_at(FLOW)
 packet_at = record_at(PACKET)
+sender_at = record_at(SENDER)
+pacer_at = record_at(PACER)
 load_long, store_long = _word(types.int64, 64)
 load_int, store_int = _word(types.int32, 32)
 load_byte, store_byte = _word(types.uint8, 8)
 
 World = from_dtype(WORLD)  # Numba types for signatures
 Link = from_dtype(LINK)
+Port = from_dtype(PORT)
 Flow = from_dtype(FLOW)
 Packet = from_dtype(PACKET)
+Sender = from_dtype(SENDER)
 
 
 @intrinsic

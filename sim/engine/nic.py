@@ -25,26 +25,26 @@ from sim.engine.layout import (
     load_int,
     nic_at,
     packet_at,
+    port_at,
     rare_at,
     store_byte,
 )
 from sim.engine.offers import note_offer
-from sim.engine.ports import BYTE_PS, choose, drop, leave_trail, lose, queue_bytes, transmit
+from sim.engine.ports import BYTE_PS, choose, drop, leave_trail, lose, queue_bytes, transmit, waiting_bytes
+from sim.engine.recovery import payload, sending_at
+from sim.engine.sender import book_sent, next_controlled
+from sim.engine.telemetry import note_hop
 from sim.engine.timers import PACE, push_timer
 
 _LONG = types.int64
 _VOID = types.void
 
 
-@njit(_LONG(World, Flow, _LONG), inline=True)
-def payload(w, flow, sequence):  # type: ignore[no-untyped-def]
-    """Bytes of one packet; only the last may be short."""
-    return flow.last_bytes if sequence == flow.packets - 1 else w.mtu
-
-
-@njit(_LONG(World, Flow), internal=True)
-def next_sequence(w, flow):  # type: ignore[no-untyped-def]
+@njit(_LONG(World, Flow, _LONG), internal=True)
+def next_sequence(w, flow, slot):  # type: ignore[no-untyped-def]
     """The packet that the flow would send now, or -1: what is to be sent again first, then new ones."""
+    if w.controlled:
+        return next_controlled(w, flow, slot)
     if flow.blocked or flow.over:
         return -1
     sequence = -1
@@ -86,10 +86,13 @@ def _make_packet(w, flow, slot, sequence, link, now):  # type: ignore[no-untyped
         packet.path = flow.path + 1
         packet.hop = 1
     note_offer(w, index, 0, now)
-    if flow.cap > 0:
-        flow.due = max(flow.due + max((packet.size * BYTE_PS + flow.cap - 1) // flow.cap, 1), now)
     flow.in_network += 1
     w.data_sent += 1
+    if w.controlled:
+        book_sent(w, flow, slot, index, packet, now)
+        return index
+    if flow.cap > 0:
+        flow.due = max(flow.due + max((packet.size * BYTE_PS + flow.cap - 1) // flow.cap, 1), now)
     if w.acks:
         flow.in_flight += size
         if w.go_back_n == 0:
@@ -128,10 +131,10 @@ def _queue_flow(w, flow, slot, sequence, now):  # type: ignore[no-untyped-def]
         index = w.free  # a packet not sent yet, to ask the policy with
         packet = packet_at(w.packets, index)
         packet.flow = slot
-        packet.sequence = sequence
-        packet.transmission = flow.epoch
-        packet.hop = 0
         packet.kind = DATA
+        packet.sequence = sequence
+        packet.transmission = sending_at(flow.marks, sequence).times if w.controlled else flow.epoch
+        packet.hop = 0
         packet.path = -2 - plan_entropy(w, flow, slot, sequence, now) if w.spread else -1
         packet.dst = flow.dst
         packet.group = flow.group
@@ -141,6 +144,7 @@ def _queue_flow(w, flow, slot, sequence, now):  # type: ignore[no-untyped-def]
     flow.nic = link_at(w.links, number).nic
     nic = nic_at(w.nics, flow.nic)
     flow.is_ready = 1
+    nic.ready += 1
     flow.next_ready = -1
     if nic.ready_tail >= 0:
         flow_at(w.flows, nic.ready_tail).next_ready = slot
@@ -165,6 +169,7 @@ def leave_turn(w, flow, slot):  # type: ignore[no-untyped-def]
     if flow.next_ready < 0:
         nic.ready_tail = before
     flow.is_ready = 0
+    nic.ready -= 1
 
 
 @njit(_LONG(World, _LONG, _LONG))
@@ -181,31 +186,35 @@ def _turn(w, number, now):  # type: ignore[no-untyped-def]
     if link.busy_until <= now:
         index = -1
         slot = -1
-        if nic.control_head >= 0:
+        paused = w.pause and port_at(w.holds, nic.link).paused
+        if nic.control_head >= 0 and (w.split or not paused):
             index = nic.control_head
             packet = packet_at(w.packets, index)
             nic.control_head = packet.next
             if packet.next < 0:
                 nic.control_tail = -1
             nic.control_bytes -= packet.size
-        while index < 0 and nic.ready_head >= 0:
+        while index < 0 and nic.ready_head >= 0 and not paused:
             slot = nic.ready_head
             flow = flow_at(w.flows, slot)
             nic.ready_head = flow.next_ready
             if flow.next_ready < 0:
                 nic.ready_tail = -1
             flow.is_ready = 0
-            sequence = next_sequence(w, flow)
+            nic.ready -= 1
+            sequence = next_sequence(w, flow, slot)
             if sequence >= 0:
                 index = _make_packet(w, flow, slot, sequence, nic.link, now)
         if index >= 0:
             packet = packet_at(w.packets, index)
             queue = queue_bytes(w, link, now) + packet.size
             link.queue_max = max(link.queue_max, queue)
-            transmit(w, link, nic.link, index, packet, now)
+            transmit(w, link, nic.link, index, packet, now, now)
+            if w.telemetry and packet.kind == DATA:
+                note_hop(w, link, nic.link, index, packet, 0, packet.end)
             if slot >= 0:
                 flow = flow_at(w.flows, slot)
-                sequence = next_sequence(w, flow)
+                sequence = next_sequence(w, flow, slot)
                 if sequence >= 0:
                     _queue_flow(w, flow, slot, sequence, now)
                     if flow.nic != number:
@@ -239,7 +248,7 @@ def wake(w, slot, now):  # type: ignore[no-untyped-def]
     """A flow may be able to send again."""
     flow = flow_at(w.flows, slot)
     if flow.is_ready == 0:
-        sequence = next_sequence(w, flow)
+        sequence = next_sequence(w, flow, slot)
         if sequence >= 0:
             _queue_flow(w, flow, slot, sequence, now)
             if flow.is_ready:
@@ -279,9 +288,9 @@ def send_control(w, number, index, packet, now):  # type: ignore[no-untyped-def]
 def empty_link(w, number, now):  # type: ignore[no-untyped-def]
     """A link went down: what is queued and in flight on it is lost."""
     link = link_at(w.links, number)
-    waiting = nic_at(w.nics, link.nic).control_bytes if link.nic >= 0 else 0
     rare = rare_at(w.rare, number)
-    rare.sent_lost -= queue_bytes(w, link, now) - waiting
+    rare.sent_lost -= queue_bytes(w, link, now) - waiting_bytes(w, link)
+    rare.old_until = 0
     index = link.head
     link.head = -1
     link.tail = -1

@@ -1,7 +1,8 @@
 """Links of the packet engine: acceptance, loss, marking and transmission of one packet.
 
 A packet's departure is known the moment it is accepted (first in, first out), so the end of its serialisation needs no
-event: queues forget what has left when somebody looks at them.
+event: queues forget what has left when somebody looks at them. Scheduled ports (``sim/engine/queues.py``) decide late
+who goes next, but need no event either: whoever looks at one first makes up for what has happened there (`settle`).
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from sim.engine.layout import (
     DATA,
     HALTED,
     INLINE,
-    LINK,
+    NACK,
     PACKET,
+    PULL,
+    RTS,
     Flow,
     Link,
     Packet,
+    Port,
     World,
     address_as_pointer,
     flow_at,
@@ -31,21 +35,22 @@ from sim.engine.layout import (
     load_long,
     nic_at,
     packet_at,
-    place_of,
+    port_at,
     rare_at,
     store_int,
     store_long,
 )
 from sim.engine.loads import load_of, note_sent
 from sim.engine.signatures import call_pick
+from sim.engine.telemetry import note_hop
 
 BYTE_PS = 8 * 10**12
+TWO_63 = 2.0**63
 COUNT_BITS = 16  # of a table's entry: the number of ports; above it, where they begin
 _MARK = 1 << 20  # the hop number of marking draws is set apart from that of path draws
 _LONG = types.int64
 _HASH = 255  # the hop number of a switch's choice by entropy
 PACKET_BYTES = PACKET.itemsize
-LINK_BYTES = LINK.itemsize
 _TRAIL = PACKET.fields["trail"][1] // 4
 
 
@@ -78,19 +83,19 @@ def forget_sent(w, link, now):  # type: ignore[no-untyped-def]
         link.queued -= packet.size
         link.wire = packet.next
         if w.loads:
-            note_sent(w, (place_of(link) - w.links) // LINK_BYTES, packet.size, packet.end)
+            note_sent(w, nic_at(w.nics, link.nic).link if link.nic >= 0 else -1 - link.nic, packet.size, packet.end)
 
 
-@njit(_LONG(World, Link, _LONG), inline=True)
-def queue_bytes(w, link, now):  # type: ignore[no-untyped-def]
-    """Bytes accepted and not yet sent: the rest of the packet on the wire counts, what leaves just now does not."""
-    waiting = nic_at(w.nics, link.nic).control_bytes if link.nic >= 0 else 0
-    forget_sent(w, link, now)
-    if link.wire < 0:
-        return waiting
-    packet = packet_at(w.packets, link.wire)
-    start = packet.end - serialise(w, link, packet.size)
-    return waiting + link.queued - (now - start) * link.rate // BYTE_PS
+@njit(_LONG(World, Link, Packet, _LONG), inline=True)
+def sent_of(w, link, packet, now):  # type: ignore[no-untyped-def]
+    """Bytes of the packet on the wire that have left."""
+    rate, took = link.rate, serialise(w, link, packet.size)
+    if w.rates_changed:
+        rare = rare_at(w.rare, nic_at(w.nics, link.nic).link if link.nic >= 0 else -1 - link.nic)
+        if packet.end <= rare.old_until:
+            rate = rare.old_rate
+            took = max(1, (packet.size * BYTE_PS + rate - 1) // rate)
+    return (now - packet.end + took) * rate // BYTE_PS
 
 
 @njit(types.void(World, Packet, _LONG, _LONG, _LONG, _LONG), internal=True)
@@ -107,11 +112,11 @@ def trace(w, packet, link, offered, start, end):  # type: ignore[no-untyped-def]
     store_long(base, 5, offered)
     store_long(base, 6, start)
     store_long(base, 7, end)
-    store_long(base, 8, packet.marked)
+    store_long(base, 8, packet.marked & 1)
 
 
-@njit(types.void(World, Link, _LONG, _LONG, Packet, _LONG), inline=True)
-def transmit(w, link, number, index, packet, now):  # type: ignore[no-untyped-def]
+@njit(types.void(World, Link, _LONG, _LONG, Packet, _LONG, _LONG), inline=True)
+def transmit(w, link, number, index, packet, now, offered):  # type: ignore[no-untyped-def]
     """Accepts a packet (``index`` in the pool) on a link that is up; its arrival becomes the link's last event."""
     size = packet.size
     start = max(now, link.busy_until)
@@ -132,7 +137,115 @@ def transmit(w, link, number, index, packet, now):  # type: ignore[no-untyped-de
         push(w, end + link.delay, w.arrivals + number)
     link.tail = index
     if w.trace_room:
-        trace(w, packet, number, now, start, end)
+        trace(w, packet, number, offered, start, end)
+
+
+@njit(types.void(World, Link, _LONG, Packet, _LONG), inline=True)
+def mark(w, link, number, packet, queue):  # type: ignore[no-untyped-def]
+    """ECN by a queue of at least kmin bytes: always from kmax on, before with a chance that rises to pmax."""
+    chance = 1.0
+    rare = rare_at(w.rare, number)
+    if queue < rare.kmax:
+        chance = rare.pmax * (queue - link.kmin) / (rare.kmax - link.kmin)
+    if chance < 1.0:
+        flow = flow_at(w.flows, packet.flow).id
+        number63 = draw(w.key, flow, packet.sequence, packet.transmission, _MARK + packet.hop)
+        if number63 >= chance * TWO_63:
+            chance = 0.0
+    if chance > 0.0:
+        packet.marked = 1
+        rare.marked += 1
+
+
+@njit(types.void(World, Link, Port, _LONG, _LONG), internal=True)
+def start_next(w, link, port, number, now):  # type: ignore[no-untyped-def]
+    """A scheduled port whose wire is free sends what waits: control first, then data unless it is paused.
+
+    While a packet waits, its ``end`` is when it was offered.
+    """
+    if port.control_head >= 0:
+        index = port.control_head
+        packet = packet_at(w.packets, index)
+        port.control_bytes -= packet.size
+        port.control_head = packet.next
+        if packet.next < 0:
+            port.control_tail = -1
+    elif port.data_head >= 0 and port.paused == 0:
+        index = port.data_head
+        packet = packet_at(w.packets, index)
+        port.data_bytes -= packet.size
+        port.data_head = packet.next
+        if packet.next < 0:
+            port.data_tail = -1
+    else:
+        return
+    transmit(w, link, number, index, packet, now, packet.end)
+    if w.eager:
+        push(w, packet.end, w.nic_count + number)
+
+
+@njit(types.void(World, Link, _LONG, _LONG), internal=True)
+def _go_on(w, link, number, now):  # type: ignore[no-untyped-def]
+    """The packet on a scheduled port's wire has left, and perhaps others after it."""
+    port = port_at(w.holds, number)
+    while link.wire >= 0:
+        index = link.wire
+        packet = packet_at(w.packets, index)
+        end = packet.end
+        if end > now:
+            return
+        link.wire = -1
+        link.queued = 0
+        if w.loads:
+            note_sent(w, number, packet.size, end)
+        if packet.kind == DATA:
+            if w.late_marks and port.data_bytes >= link.kmin:
+                mark(w, link, number, packet, port.data_bytes)
+            if w.telemetry:
+                note_hop(w, link, number, index, packet, port.data_bytes, end)
+        start_next(w, link, port, number, end)
+
+
+@njit(types.void(World, Link, _LONG, _LONG), inline=True)
+def settle(w, link, number, now):  # type: ignore[no-untyped-def]
+    """Makes up for what has happened at a scheduled port until ``now``, what ends just now included.
+
+    Nothing came there in the meantime, or it would have been settled then; and a packet arrives at least 1 ps after
+    its end of serialisation, so nothing is ever too late. Where ends of serialisation are events there is never
+    anything to make up for.
+    """
+    if link.wire >= 0 and packet_at(w.packets, link.wire).end <= now:
+        _go_on(w, link, number, now)
+
+
+@njit(_LONG(World, Link), inline=True)
+def waiting_bytes(w, link):  # type: ignore[no-untyped-def]
+    """Bytes that wait beside the link's own list: NICs' control packets, and what scheduled ports hold."""
+    if link.nic >= 0:
+        return nic_at(w.nics, link.nic).control_bytes
+    if w.scheduled == 0:
+        return 0
+    port = port_at(w.holds, -1 - link.nic)
+    return port.control_bytes + port.data_bytes
+
+
+@njit(types.void(World, Link, _LONG), inline=True)
+def catch_up(w, link, now):  # type: ignore[no-untyped-def]
+    """Takes note of what has left by now."""
+    if w.scheduled and link.nic < 0:
+        settle(w, link, -1 - link.nic, now)
+    else:
+        forget_sent(w, link, now)
+
+
+@njit(_LONG(World, Link, _LONG), inline=True)
+def queue_bytes(w, link, now):  # type: ignore[no-untyped-def]
+    """Bytes accepted and not yet sent: the rest of the packet on the wire counts, what leaves just now does not."""
+    catch_up(w, link, now)
+    waiting = waiting_bytes(w, link)
+    if link.wire < 0:
+        return waiting
+    return waiting + link.queued - sent_of(w, link, packet_at(w.packets, link.wire), now)
 
 
 @njit(types.void(World, Flow, _LONG, _LONG))
@@ -173,7 +286,7 @@ def lose(w, index, packet, now):  # type: ignore[no-untyped-def]
     """A packet is gone. Without ACKs nobody sends it again: the flow ends when the rest has arrived."""
     flow = flow_at(w.flows, packet.flow)
     flow.in_network -= 1
-    if packet.kind == ACK:
+    if packet.kind in (ACK, NACK, RTS, PULL):
         w.acks_lost += 1
     else:
         w.data_lost += 1
@@ -196,7 +309,7 @@ def drop(w, link, number, index, packet, now):  # type: ignore[no-untyped-def]
 
 @njit(types.void(World, _LONG, _LONG, Packet, _LONG), internal=True)
 def enqueue(w, number, index, packet, now):  # type: ignore[no-untyped-def]
-    """A packet is offered to a switch port: drop-tail, ECN mark on the queue that it finds, then transmission."""
+    """A packet is offered to a switch port that is first in, first out: drop-tail, ECN by the queue it finds."""
     link = link_at(w.links, number)
     if link.up == 0:
         w.lost_down += 1
@@ -205,7 +318,7 @@ def enqueue(w, number, index, packet, now):  # type: ignore[no-untyped-def]
     forget_sent(w, link, now)
     # a bound from whole packets is enough where the queue neither grows beyond its longest nor reaches a threshold
     if link.queued + packet.size <= link.queue_max and link.queued < link.kmin:
-        transmit(w, link, number, index, packet, now)
+        transmit(w, link, number, index, packet, now, now)
         return
     queue = queue_bytes(w, link, now)
     if queue + packet.size > link.buffer:
@@ -213,20 +326,9 @@ def enqueue(w, number, index, packet, now):  # type: ignore[no-untyped-def]
         drop(w, link, number, index, packet, now)
         return
     if queue >= link.kmin and packet.kind == DATA:
-        chance = 1.0
-        rare = rare_at(w.rare, number)
-        if queue < rare.kmax:
-            chance = rare.pmax * (queue - link.kmin) / (rare.kmax - link.kmin)
-        if chance < 1.0:
-            flow = flow_at(w.flows, packet.flow).id
-            number63 = draw(w.key, flow, packet.sequence, packet.transmission, _MARK + packet.hop)
-            if number63 >= chance * 9223372036854775808.0:
-                chance = 0.0
-        if chance > 0.0:
-            packet.marked = 1
-            rare.marked += 1
+        mark(w, link, number, packet, queue)
     link.queue_max = max(link.queue_max, queue + packet.size)
-    transmit(w, link, number, index, packet, now)
+    transmit(w, link, number, index, packet, now, now)
 
 
 @njit(_LONG(_LONG, _LONG, _LONG), internal=True)
@@ -305,7 +407,7 @@ def choose(w, packet, node, now):  # type: ignore[no-untyped-def]
     if w.uses_loads:
         for i in range(count):
             number = load_int(ports, i)
-            forget_sent(w, link_at(w.links, number), now)
+            catch_up(w, link_at(w.links, number), now)
             queues[count + i] = load_of(w, number, now)
             queues[2 * count + i] = number
     state = numba.carray(address_as_pointer(w.policy_state), w.policy_words, np.int64)

@@ -16,6 +16,8 @@ from sim.engine.layout import World, load_long, store_long
 KIND_BITS = 60  # above all flows
 PACE, CONTROL, CREDIT, PAUSE, TICK = (kind << KIND_BITS for kind in range(1, 6))
 
+SPARE = 64  # that one event may add
+
 
 @njit(types.void(World, types.int64, types.int64, types.int64), internal=True)
 def push_timer(w, time, ident, slot):  # type: ignore[no-untyped-def]

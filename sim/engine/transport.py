@@ -26,9 +26,10 @@ from sim.engine.layout import (
     store_int,
     store_long,
 )
-from sim.engine.nic import leave_turn, payload, send_control, wake
+from sim.engine.nic import leave_turn, send_control, wake
 from sim.engine.offers import keep_last
 from sim.engine.ports import close, finish, release
+from sim.engine.recovery import payload
 from sim.engine.timers import push_timer
 from sim.engine.words import LOST
 
@@ -37,14 +38,14 @@ _VOID = types.void
 
 
 @njit(_VOID(World, Flow, _LONG, _LONG), internal=True)
-def _tell(w, flow, slot, kind):  # type: ignore[no-untyped-def]
+def tell(w, flow, slot, kind):  # type: ignore[no-untyped-def]
     store_int(w.tells, 2 * w.tell_count, kind)
     store_int(w.tells, 2 * w.tell_count + 1, slot)
     w.tell_count += 1
 
 
 @njit(_VOID(World, Flow, Packet, _LONG, _LONG), internal=True)
-def _arrived_new(w, flow, packet, index, now):  # type: ignore[no-untyped-def]
+def arrived_new(w, flow, packet, index, now):  # type: ignore[no-untyped-def]
     """Books a packet that arrived for the first time, and by how far it was overtaken."""
     flow.received += 1
     size = payload(w, flow, packet.sequence)
@@ -69,11 +70,11 @@ def receive(w, index, packet, link, now):  # type: ignore[no-untyped-def]
     before = flow.received
     sequence = packet.sequence
     if w.acks == 0:
-        _arrived_new(w, flow, packet, index, now)
+        arrived_new(w, flow, packet, index, now)
     elif w.go_back_n:
         if sequence == flow.expected:
             flow.expected += 1
-            _arrived_new(w, flow, packet, index, now)
+            arrived_new(w, flow, packet, index, now)
         elif sequence < flow.expected:
             w.duplicates += 1
         else:
@@ -84,10 +85,10 @@ def receive(w, index, packet, link, now):  # type: ignore[no-untyped-def]
             w.duplicates += 1
         else:
             store_byte(flow.marks, sequence, marks | RECEIVED)
-            _arrived_new(w, flow, packet, index, now)
+            arrived_new(w, flow, packet, index, now)
     flow.highest = max(flow.highest, sequence)
     if flow.received == flow.packets and before < flow.received and flow.notify & 1:
-        _tell(w, flow, slot, 0)
+        tell(w, flow, slot, 0)
     if w.acks == 0:
         flow.in_network -= 1
         if flow.received + flow.lost == flow.packets:
@@ -145,7 +146,7 @@ def acknowledge(w, index, packet, now):  # type: ignore[no-untyped-def]
             if flow.is_ready:  # a needless retransmission
                 leave_turn(w, flow, slot)
             if flow.notify & 2:
-                _tell(w, flow, slot, 2)
+                tell(w, flow, slot, 2)
     release(w, index)
     if flow.over:
         close(w, flow, slot, now)
@@ -183,6 +184,6 @@ def timer_ran_out(w, ident, slot, now):  # type: ignore[no-untyped-def]
         heard(w, flow, slot, LOST, -1, now)
     if flow.ask:
         flow.blocked = 1
-        _tell(w, flow, slot, 1)
+        tell(w, flow, slot, 1)
     else:
         wake(w, slot, now)

@@ -13,8 +13,8 @@ from models.units import serialisation_ps
 from sim.engine import kernel
 from sim.engine.layout import TRACE
 from sim.engine.offers import HEAD
-from sim.engine.ports import COUNT_BITS
-from sim.network.packet_memory import DONE, KEPT, LIVE, RECORDS, TIMERS, TOLD, TRACED, PacketMemory
+from sim.network.deadlock import cycle, waits_of
+from sim.network.packet_memory import DONE, FRAMES, KEPT, LIVE, RECORDS, TOLD, TRACED, PacketMemory, table_entries
 from sim.network.protocol import INFINITY, Done, LastPackets, LinkState, Stream, Tell
 from sim.network.settings import PacketChoice, PacketSettings
 
@@ -42,6 +42,9 @@ class PacketNetwork(PacketMemory):
         self._moves: list[tuple[int, tuple[int, ...] | None]] = []
         self._stops: set[int] = set()
         self._links: list[tuple[int, bool]] = []
+        self._rates: list[tuple[int, int]] = []
+        self._losses: list[tuple[int, float]] = []
+        self._top_rate = topology.link_rate.astype(np.int64)  # the highest that each link had
         self._done: list[Done] = []
         self._accepted = self._withdrawn = 0  # payload bytes
         self._gap = 0  # ps from packet to packet at the slowest pace so far
@@ -71,7 +74,7 @@ class PacketNetwork(PacketMemory):
             first = np.unique(tables.start)[:-1]
             divisor = np.gcd.reduceat(weight, first)
             weight = weight // np.repeat(divisor, np.diff(np.append(first, len(weight))))
-        self._hold("table", _entries(tables.start, tables.port, weight))
+        self._hold("table", table_entries(tables.start, tables.port, weight))
         if np.all(weight == 1):  # then the kernel need not read them
             self._world["table_weight"] = 0
         else:
@@ -88,6 +91,8 @@ class PacketNetwork(PacketMemory):
         self._grow_trail(2 * longest)  # twice the longest way: tables may change while a packet is under way
         # groups are numbered anew with every tables
         self._flows["group"] = tables.group[self._flows["dst"]]
+        if len(self._senders):
+            self._senders["group"] = tables.group[self._flows["src"]]
         self._held["packets"]["group"] = tables.group[self._held["packets"]["dst"]]
 
     def _leave_dead_nics(self, now: int) -> None:
@@ -115,15 +120,22 @@ class PacketNetwork(PacketMemory):
     def set_links(self, links: Sequence[int], up: bool) -> None:
         self._links.extend((link, up) for link in links)
 
+    def set_rates(self, links: Sequence[int], rates: Sequence[int]) -> None:
+        self._check_ahead(min(rates, default=10**15))
+        self._rates.extend(zip(links, rates, strict=True))
+
+    def set_loss(self, links: Sequence[int], share: float) -> None:
+        self._losses.extend((link, share) for link in links)
+
     def pending(self) -> bool:
         due = self._tables_due and self._groups is not None
-        return bool(self._starts or self._moves or self._stops or self._links or due)
+        changes = self._links or self._rates or self._losses
+        return bool(self._starts or self._moves or self._stops or changes or due)
 
     def commit(self, now: int) -> None:
         self._need_packets()
-        for link, up in sorted(self._links, key=lambda command: command[0]):  # of one link: in the order given
-            kernel.set_link(self._address, link, int(up), now)
-        self._links.clear()
+        self._need_timers()
+        self._change_links(now)
         if self._tables_due and self._groups is not None:
             self._use_tables()
             self._leave_dead_nics(now)
@@ -152,6 +164,20 @@ class PacketNetwork(PacketMemory):
         self._collect()
         self._flush_trace()
 
+    def _change_links(self, now: int) -> None:
+        """Link by link; of one link in the order given."""
+        for link, up in sorted(self._links, key=lambda command: command[0]):
+            self._need_timers()
+            kernel.set_link(self._address, link, int(up), now)
+        for link, rate in sorted(self._rates, key=lambda command: command[0]):
+            self._top_rate[link] = max(self._top_rate[link], rate)
+            kernel.set_rate(self._address, link, rate, now)
+        for link, share in sorted(self._losses, key=lambda command: command[0]):
+            kernel.set_loss(self._address, link, share)
+        self._links.clear()
+        self._rates.clear()
+        self._losses.clear()
+
     def _set_path(self, slot: int, path: tuple[int, ...] | None) -> None:
         flow = self._flows[slot]
         if path is None:
@@ -167,6 +193,7 @@ class PacketNetwork(PacketMemory):
                 self._grow("paths", "i4", 2 * self._path_end)
             self._held["paths"][at : self._path_end] = path
             self._grow_offers(len(path))
+            self._grow_telemetry(len(path))
         flow["path"], flow["length"] = at, len(path)
 
     def _place(self, stream: Stream, now: int) -> int:
@@ -178,6 +205,8 @@ class PacketNetwork(PacketMemory):
         count = -(-stream.bytes // settings.mtu)
         inside = self._domain[stream.src] == self._domain[stream.dst]
         pace, due = 0, 0
+        if settings.control is not None:
+            due = now
         if stream.cap is not None:
             pace, due = stream.cap, now
             self._gap = max(self._gap, serialisation_ps(settings.mtu + settings.header, pace))
@@ -191,7 +220,11 @@ class PacketNetwork(PacketMemory):
             self._first[stream.src], self._homes[stream.src], -1, -1,
         )  # fmt: skip
         self._set_path(slot, stream.path)
-        if settings.acks and not settings.go_back_n:
+        if settings.control is not None:
+            group = 0 if self._groups is None else int(self._groups[stream.src])
+            self._place_sender(slot, stream.src, inside, group, now)
+            kernel.prepare(self._address, slot)
+        elif settings.acks and not settings.go_back_n:
             self._flows[slot]["marks"] = self._take_marks(slot, count)
         if self._own is not None:
             words = self._held["spreads"].reshape(len(self._flows), -1)[slot]
@@ -199,16 +232,13 @@ class PacketNetwork(PacketMemory):
             words[: len(self._own)] = self._own
         self._slot_of[stream.id] = slot
         self._counts[LIVE] += 1
-        room = 3 * (self._counts.item(TIMERS) + 2 * len(self._flows) + 64)
-        if self._timer_room < room:
-            self._timer_room = 2 * room
-            self._grow("timers", "i8", self._timer_room)
+        self._need_timers()
         return slot
 
     # -- time
 
     def next_time(self) -> int:
-        if len(self._free_slots) == len(self._flows):  # stale timers are no events
+        if len(self._free_slots) == len(self._flows) and not self._counts.item(FRAMES):  # stale timers are no events
             return INFINITY
         return int(kernel.next_event(self._address))
 
@@ -217,7 +247,8 @@ class PacketNetwork(PacketMemory):
         while True:
             reason = kernel.advance(self._address, until, budget)
             if reason == kernel.POOL:
-                self._grow_packets(2 * self._packets)
+                self._need_timers()
+                self._need_packets()
             elif reason == kernel.TRACE_FULL:
                 self._flush_trace()
             else:
@@ -280,7 +311,7 @@ class PacketNetwork(PacketMemory):
         return int(self._flows["left"][slot])
 
     def longest_gap(self) -> int:
-        return self._gap
+        return max(self._gap, int(self._world["slowest_gap"][0]))
 
     def link_state(self, now: int) -> LinkState:
         queues, sent = np.empty((2, self.topology.links), dtype=np.int64)
@@ -289,16 +320,28 @@ class PacketNetwork(PacketMemory):
 
     def link_totals(self, now: int) -> dict[str, NDArray[np.int64]]:
         links = self._held["links"][: self.topology.links]
-        zeros = np.zeros(self.topology.links, dtype=np.int64)
+        rare = self._held["rare"][: self.topology.links]
         sizes, packets = np.empty((2, self.topology.links), dtype=np.int64)
-        kernel.crossed(self._address, sizes, packets)
-        totals = {
+        kernel.crossed(self._address, now, sizes, packets)
+        paused = rare["paused_ps"].copy()
+        if self.settings.ports.pause is not None:
+            holds = self._held["holds"][: self.topology.links]
+            paused += np.where(holds["paused"] != 0, now - holds["since"], 0)
+        return {
             "bytes": sizes,
             "packets": packets,
-            "marked": self._held["rare"]["marked"][: self.topology.links].copy(),
+            "marked": rare["marked"].copy(),
             "dropped": links["dropped"].copy(),
+            "queue_max_bytes": links["queue_max"].copy(),
+            "trimmed": rare["trimmed"].copy(),
+            "paused_ps": paused,
         }
-        return totals | {"queue_max_bytes": links["queue_max"].copy(), "trimmed": zeros, "paused_ps": zeros}
+
+    def deadlock(self) -> list[int]:
+        if self.settings.ports.pause is None:
+            return []
+        held, links = self._held, self.topology.links
+        return cycle(waits_of(held["holds"][:links], held["packets"]["next"], held["came"]))
 
     def explain(self) -> LastPackets:
         self._collect_records()
@@ -317,13 +360,21 @@ class PacketNetwork(PacketMemory):
         return self._held["distances"].copy()
 
     def counters(self) -> dict[tuple[str, str], int]:
+        late = "out of order (go-back-N)" if self.settings.go_back_n else "beyond the reorder buffer"
         names = {
             ("packets lost", "buffer full"): "lost_full",
             ("packets lost", "link down"): "lost_down",
             ("packets lost", "no way on"): "lost_unreachable",
-            ("packets discarded", "out of order (go-back-N)"): "discarded",
+            ("packets lost", "random loss"): "lost_random",
+            ("packets lost", "header queue full"): "lost_header",
+            ("packets", "sent back"): "bounced",
+            ("pauses", "sent"): "pauses",
+            ("packets discarded", late): "discarded",
             ("packets discarded", "duplicate"): "duplicates",
             ("timers", "retransmission timeout"): "timeouts",
+            ("control packets", "NACK"): "nacks",
+            ("control packets", "credit"): "grants_sent",
+            ("control packets", "RTS"): "asked",
         }
         return {key: int(self._world[name][0]) for key, name in names.items() if self._world[name][0]}
 
@@ -342,21 +393,6 @@ class PacketNetwork(PacketMemory):
             text = f"{world['delivered_bytes']} delivered, {waiting} to come, {self._withdrawn} withdrawn or lost"
             broken.append(f"packets: {self._accepted} payload bytes in, {text}")
         carried = self.link_totals(now)["bytes"].astype(np.float64)
-        over = np.flatnonzero(carried * 8e12 > self.topology.link_rate * (float(now) + 1) * (1 + 1e-12))
+        over = np.flatnonzero(carried * 8e12 > self._top_rate * (float(now) + 1) * (1 + 1e-12))
         broken += [f"link {self.topology.link_name[link]} carried more than its rate allows" for link in over[:5]]
         return broken
-
-
-def _entries(start: NDArray[np.int64], port: NDArray[np.int32], weight: NDArray[np.int64]) -> NDArray[np.int64]:
-    """[nodes x groups] where a row's ports begin, and how many they are. Equal rows share ports: fewer cache lines."""
-    count = np.diff(start)
-    rows = np.flatnonzero(count)
-    entry = count.astype(np.int64)
-    if len(rows):
-        word = port.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + weight.astype(np.uint64)
-        word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        word ^= word >> np.uint64(27)
-        mark = np.add.reduceat(word, start[rows]) ^ count[rows].astype(np.uint64)
-        _, first, same = np.unique(mark, return_index=True, return_inverse=True)
-        entry[rows] |= start[rows[first[same]]] << COUNT_BITS
-    return entry

@@ -53,6 +53,9 @@ class Done(NamedTuple):
     lost: int  # packets lost for good: the stream was not delivered if above 0
     undelivered: int = 0  # payload bytes that never arrived: of a stopped stream, or of those packets
     stopped: int = 0  # 1: a stop came before its end
+    held: int = (
+        0  # payload bytes at most that waited out of order at the receiver (transports with a congestion control)
+    )
 
 
 class LinkState(NamedTuple):
@@ -101,6 +104,17 @@ class Network(Protocol):
 
     def set_links(self, links: Sequence[int], up: bool) -> None: ...
 
+    def set_rates(self, links: Sequence[int], rates: Sequence[int]) -> None:
+        """New bit/s of links, applied after ``set_links``. A packet on the wire keeps the pace at which it began."""
+        ...
+
+    def set_loss(self, links: Sequence[int], share: float) -> None:
+        """Each packet that reaches the far end of these links is lost with this probability, applied after rates.
+
+        Engines without packets lose nothing.
+        """
+        ...
+
     def set_routes(self, routes: Routes) -> None: ...
 
     def pending(self) -> bool:
@@ -108,7 +122,7 @@ class Network(Protocol):
         ...
 
     def commit(self, now: int) -> None:
-        """Applies the commands of this instant: link changes, routes, reroutes, stops, and starts by stream id."""
+        """Applies the commands of this instant: changes of links, routes, reroutes, stops, and starts by stream id."""
         ...
 
     def next_time(self) -> int:
@@ -143,6 +157,10 @@ class Network(Protocol):
 
     def link_totals(self, now: int) -> dict[str, NDArray[np.int64]]:
         """Per link: bytes, packets, queue_max_bytes, marked, dropped, trimmed, paused_ps."""
+        ...
+
+    def deadlock(self) -> list[int]:
+        """Links of a cycle, each paused, where a packet that came over one waits at the next; [] if there is none."""
         ...
 
     def delivered_bytes(self) -> int:

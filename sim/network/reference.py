@@ -13,25 +13,18 @@ with it packet by packet, to the picosecond (``tests/twin``): whoever changes th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import simpy
 from numpy.typing import NDArray
-from simpy.events import Event
 
 from models.paths import Routes
 from models.topology import Topology
 from models.units import serialisation_ps
-from sim.engine.ports import draw
 from sim.network.protocol import INFINITY, Done, LastPackets, LinkState, Stream, Tell
 from sim.network.reference_choice import Choosing
-from sim.network.reference_hosts import ACK, ARRIVALS, DATA, ENDS, Flow, Packet, Port
+from sim.network.reference_parts import Flow, Packet, Port
 from sim.network.settings import PacketChoice, PacketSettings
-
-_MARK = 1 << 20  # the hop of marking draws: apart from those of path draws
 
 
 class ReferenceNetwork(Choosing):
@@ -46,6 +39,8 @@ class ReferenceNetwork(Choosing):
         on_trace: Callable[[NDArray[np.int64]], None] | None = None,
         explains: bool = False,
     ) -> None:
+        if settings.control is not None and (settings.control.credit or settings.control.uses_telemetry):
+            raise NotImplementedError("the specification knows neither credit of receivers nor telemetry")
         super().__init__(topology, routes, settings, choice, on_trace)
         self._explains = explains
         self._new_routes = routes
@@ -62,12 +57,14 @@ class ReferenceNetwork(Choosing):
         self._moves: dict[int, tuple[int, ...] | None] = {}
         self._stops: set[int] = set()
         self._links: list[tuple[int, bool]] = []
+        self._rates: list[tuple[int, int]] = []
+        self._losses: list[tuple[int, float]] = []
         self._settle()
 
     # -- time
 
     def next_time(self) -> int:
-        if not self._flows and not self._inside:
+        if not self._flows and not self._inside and not self._frames:
             return INFINITY
         return int(min(self._env.peek(), INFINITY))
 
@@ -99,12 +96,19 @@ class ReferenceNetwork(Choosing):
     def set_links(self, links: Sequence[int], up: bool) -> None:
         self._links.extend((link, up) for link in links)
 
+    def set_rates(self, links: Sequence[int], rates: Sequence[int]) -> None:
+        self._rates.extend(zip(links, rates, strict=True))
+
+    def set_loss(self, links: Sequence[int], share: float) -> None:
+        self._losses.extend((link, share) for link in links)
+
     def set_routes(self, routes: Routes) -> None:
         self._new_routes = routes
 
     def pending(self) -> bool:
         tables = self._new_routes is not self._routes
-        return bool(self._starts or self._moves or self._stops or self._links or tables)
+        links = self._links or self._rates or self._losses
+        return bool(self._starts or self._moves or self._stops or links or tables)
 
     def commit(self, now: int) -> None:
         if now > self._now:
@@ -113,6 +117,12 @@ class ReferenceNetwork(Choosing):
         for link, up in sorted(links, key=lambda command: command[0]):
             self._set_link(self._ports[link], up)
             self._settle()
+        rates, self._rates = self._rates, []
+        for link, rate in sorted(rates, key=lambda command: command[0]):
+            self._set_rate(self._ports[link], rate)
+        losses, self._losses = self._losses, []
+        for link, share in losses:
+            self._ports[link].loss = share
         if self._new_routes is not self._routes:
             self._routes = self._new_routes
             self._weight.clear()
@@ -150,14 +160,27 @@ class ReferenceNetwork(Choosing):
         if on_wire:
             port.sent += port.crossed(self._now)
             port.process.interrupt()
-        lost = [*port.pipe, *on_wire, *port.queue]
+        held = [*on_wire, *port.control, *port.queue]
+        lost = [*port.pipe, *held]
         port.wire, port.free = None, self._now
-        port.pipe.clear()
-        port.queue.clear()
+        for packets in (port.pipe, port.control, port.queue):
+            packets.clear()
+        self._forget_pause(port)
+        if not port.nic and self.settings.ports.scheduled:
+            for packet in held:
+                self._forget(port, packet)
         for packet in lost:
             packet.gone = True
             port.dropped += 1
             self._lose(packet, "link down")
+
+    def _set_rate(self, port: Port, rate: int) -> None:
+        """The packet on the wire keeps its pace; the others leave as the new rate says."""
+        port.rate = rate
+        port.free = self._now
+        if port.wire is not None:
+            port.free = port.started + serialisation_ps(port.wire.size, port.pace)
+        port.free += sum(serialisation_ps(packet.size, rate) for packet in port.queue)
 
     def _leave_dead_nics(self) -> None:
         """Tables have changed: flows without a path that wait at a NIC whose link is down choose again."""
@@ -178,7 +201,7 @@ class ReferenceNetwork(Choosing):
         self._wake(flow)
 
     def _set_path(self, flow: Flow, path: tuple[int, ...] | None) -> None:
-        flow.path = path
+        flow.path, flow.since = path, self._now
         if path is None and not self._tables_used:
             self._tables_used = True
             self._learn_hops()
@@ -198,6 +221,7 @@ class ReferenceNetwork(Choosing):
         if stream.cap is not None:
             self._gap = max(self._gap, serialisation_ps(self.settings.mtu + self.settings.header, stream.cap))
         flow = Flow(stream, path, count, stream.bytes - (count - 1) * self.settings.mtu, self._now)
+        self._first_memory(flow)
         self._flows[stream.id] = flow
         if self.choice is not None and self.choice.own is not None:
             flow.own = self.choice.own.copy()
@@ -205,99 +229,14 @@ class ReferenceNetwork(Choosing):
         self._arm_tick()
         self._wake(flow)
 
-    # -- ports
+    # -- the way of a packet
 
-    def _serve(self, port: Port) -> Generator[Event, Any, None]:
-        """The process of one link."""
-        while True:
-            packet = self._next_packet(port) if port.up else None
-            if packet is None:
-                port.bell = self._env.event()
-                yield port.bell
-                continue
-            port.wire, port.started = packet, self._now
-            duration = serialisation_ps(packet.size, port.rate)
-            if port.nic:
-                port.queue_max = max(port.queue_max, port.queued(self._now))
-                self._trace(packet, port, self._now, self._now, self._now + duration)
-                if packet.kind == DATA and packet.hop == 1:
-                    self._wake(packet.flow)
-            try:
-                yield self._after(duration, ENDS + port.index)
-            except simpy.Interrupt:  # the link went down
-                continue
-            port.wire = None
-            port.sent += packet.size
-            self._note_sent(port, packet.size)
-            port.pipe.append(packet)
-            self._after(port.delay, ARRIVALS + port.index, partial(self._arrive, port, packet))
-
-    def _next_packet(self, port: Port) -> Packet | None:
-        if port.queue:
-            return port.queue.popleft()
-        while port.turn:
-            flow = port.turn.popleft()
-            flow.waits_at = None
-            if self._next_sequence(flow) is not None:
-                return self._make_packet(flow, port)
-        return None
-
-    def _offer(self, port: Port, packet: Packet) -> None:
-        """A packet comes to a port. A fabric port drops what does not fit and marks by the queue that it finds."""
-        settings, now = self.settings, self._now
-        queue = port.queued(now)
-        if not port.up:
-            self._drop(port, packet, "link down")
-            return
-        if not port.nic:
-            limited = not self.topology.lossless[port.index]
-            if limited and settings.buffer is not None and queue + packet.size > settings.buffer:
-                self._drop(port, packet, "buffer full")
-                return
-            if limited and packet.kind == DATA and self._to_mark(packet, queue):
-                packet.marked = True
-                port.marked += 1
-            start = max(now, port.free)
-            port.free = start + serialisation_ps(packet.size, port.rate)
-            self._trace(packet, port, now, start, port.free)
-        port.queue_max = max(port.queue_max, queue + packet.size)
-        port.queue.append(packet)
-        self._ring(port)
-
-    def _to_mark(self, packet: Packet, queue: int) -> bool:
-        """ECN: never below kmin, always from kmax on, in between with a probability that rises to pmax."""
-        low, high = self.settings.kmin, self.settings.kmax
-        if low is None or high is None or queue < low:
-            return False
-        if queue >= high:
-            return True
-        chance = self.settings.pmax * (queue - low) / (high - low)
-        key, flow = self.settings.key, packet.flow.stream.id
-        number = draw(key, flow, packet.sequence, packet.transmission, _MARK + packet.hop)
-        return chance >= 1.0 or float(number) < chance * 2.0**63
-
-    def _arrive(self, port: Port, packet: Packet) -> None:
-        """The end of a link: a packet has reached its host, or goes on."""
-        if packet.gone:
-            return
-        assert port.pipe.popleft() is packet
-        port.bytes += packet.size
-        port.packets += 1
-        node, stream = port.dst, packet.flow.stream
-        if packet.kind == ACK:
-            if node == stream.src:
-                self._acknowledge(packet)
-                return
-            packet.hop -= 1
-            self._offer(self._ports[packet.way[packet.hop] ^ 1], packet)
-            return
-        if node == stream.dst:
-            self._receive(port, packet)
-            return
+    def _go_on(self, port: Port, packet: Packet, node: int) -> None:
         if not packet.fixed:
             onward = None
             if packet.hop < self._hops:
-                onward = self._choose(packet.flow, packet.sequence, packet.transmission, packet.hop, node, packet.word)
+                flow, sequence, hop = packet.flow, packet.sequence, packet.hop
+                onward = self._choose(flow, sequence, packet.transmission, hop, node, packet.word, packet.kind)
             if onward is None:
                 port.dropped += 1
                 self._lose(packet, "no way on")
@@ -329,10 +268,12 @@ class ReferenceNetwork(Choosing):
         return LinkState(queued, sent)
 
     def link_totals(self, now: int) -> dict[str, NDArray[np.int64]]:
-        names = ("bytes", "packets", "marked", "dropped", "queue_max")
+        names = ("bytes", "packets", "marked", "dropped", "queue_max", "trimmed", "paused_ps")
         totals = {name: np.array([getattr(port, name) for port in self._ports], dtype=np.int64) for name in names}
-        zeros = np.zeros(self.topology.links, dtype=np.int64)
-        return totals | {"queue_max_bytes": totals.pop("queue_max"), "trimmed": zeros, "paused_ps": zeros}
+        for port in self._ports:
+            if port.paused:
+                totals["paused_ps"][port.index] += now - port.paused_since
+        return totals | {"queue_max_bytes": totals.pop("queue_max")}
 
     def explain(self) -> LastPackets:
         last = self._last if self._explains else []
@@ -342,7 +283,7 @@ class ReferenceNetwork(Choosing):
 
     def check(self, now: int) -> list[str]:
         """Packets sent = arrived + lost + in the network, counted twice over; the same of bytes."""
-        found = sum(len(port.queue) + len(port.pipe) + (port.wire is not None) for port in self._ports)
+        found = sum(len([*port.queue, *port.control, *port.pipe]) + (port.wire is not None) for port in self._ports)
         sent, arrived, lost = (self._account[name] for name in ("sent", "arrived", "lost"))
         broken = []
         if not sent - arrived - lost == found == self._inside:

@@ -16,15 +16,17 @@ from models.paths import Routes
 from models.topology import Topology
 from sim.engine.ports import draw
 from sim.engine.words import DOWN
-from sim.network.reference_hosts import DATA, TICKS, Flow, Hosts, Packet, Port
-from sim.network.settings import PacketChoice, PacketSettings
+from sim.network.reference_hosts import TICKS
+from sim.network.reference_parts import DATA, Flow, Packet, Port
+from sim.network.reference_ports import Ports
+from sim.network.settings import NO_LIMIT, PacketChoice, PacketSettings
 
 _HASH = 255  # hops of draws other than a packet's
 _SPREAD, _HEAR, _LEARN = (word << 23 for word in (1, 2, 3))
 
 
-class Choosing(Hosts):
-    """Hosts, and the choice among the links that lead on."""
+class Choosing(Ports):
+    """Hosts and links, and the choice among the links that lead on."""
 
     def __init__(
         self,
@@ -45,16 +47,21 @@ class Choosing(Hosts):
         longest = max(int(self._routes.distance(group).max()) for group in range(self._routes.groups)) + 2
         self._hops = max(self._hops, 2 * longest)
 
-    def _choose(self, flow: Flow, sequence: int, transmission: int, hop: int, node: int, word: int) -> int | None:
-        """One of the node's links towards the destination: as the packet policy says, else of a random path."""
+    def _choose(
+        self, flow: Flow, sequence: int, transmission: int, hop: int, node: int, word: int, kind: int
+    ) -> int | None:
+        """One of the node's links towards the destination: as the packet policy says, else of a random path.
+
+        A packet policy is not asked for what isn't data, as a header.
+        """
         src, dst, choice = flow.stream.src, flow.stream.dst, self.choice
         links = self._routes.next_links(node, dst)
         if len(links) < 2:
             return links[0] if links else None
         key = self._draw(flow, sequence, transmission, hop)
-        if choice is not None and choice.spread is not None and word >= 0:
-            return self._by_weight(links, dst, self._draw(flow, word, node, _HASH))
-        if choice is None or choice.pick is None:
+        if choice is None or choice.pick is None or kind != DATA:
+            if choice is not None and choice.spread is not None and word >= 0:
+                key = self._draw(flow, word, node, _HASH)
             return self._by_weight(links, dst, key)
         seen = np.zeros(len(links) * (3 if choice.uses_loads else 1), dtype=np.int64)
         if choice.uses_queues:
@@ -98,9 +105,7 @@ class Choosing(Hosts):
         if choice is None or choice.spread is None:
             return -1
         if flow.planned < 0:
-            src, dst = flow.stream.src, flow.stream.dst
-            window = self.settings.window_of(src, bool(self.topology.domain[src] == self.topology.domain[dst]))
-            packets = max(1, window // self.settings.mtu)
+            packets = max(1, self._window(flow) // self.settings.mtu)
             key = self._draw(flow, flow.spreads, 0, _SPREAD)
             flow.spreads += 1
             number = max(sequence, len(flow.sent))
@@ -132,8 +137,8 @@ class Choosing(Hosts):
         if self.choice.stamps == "loads":
             found = self._load(port)
         else:
-            limited = self.settings.buffer is not None and not self.topology.lossless[port.index]
-            found = port.queued(self._now) * 1024 // (self.settings.buffer if limited else 1_000_000)
+            buffer = self._limits(port)[0]
+            found = port.queued(self._now) * 1024 // (buffer if buffer < NO_LIMIT else 1_000_000)
         packet.word = max(packet.word, found)
 
     def _note_sent(self, port: Port, size: int) -> None:

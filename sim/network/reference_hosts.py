@@ -1,10 +1,9 @@
-"""Hosts, packets and ports of the specification of the packet engine; ``sim/network/reference.py`` has the cast."""
+"""The hosts of the specification of the packet engine; ``sim/network/reference.py`` has the cast."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,110 +14,13 @@ from simpy.events import Event
 from models.topology import Topology
 from models.units import serialisation_ps
 from sim.engine.words import GOOD, LOST, MARKED
-from sim.network.protocol import DELIVERED, ENDED, TIMEOUT, Done, Stream, Tell
+from sim.network.protocol import DELIVERED, ENDED, TIMEOUT, Done, Tell
+from sim.network.reference_parts import ACK, DATA, Flow, Packet, Port
 from sim.network.settings import ACK_BYTES, PacketSettings
 
-DATA, ACK = 0, 1
-ENDS, ARRIVALS, TIMERS, PACES, CONTROLS, CREDITS, PAUSES, TICKS = (
-    phase << 40 for phase in range(1, 9)
-)  # priorities; SimPy's own are 0 and 1
+# priorities; SimPy's own are 0 and 1
+ENDS, ARRIVALS, TIMERS, PACES, CONTROLS, CREDITS, PAUSES, TICKS = (phase << 40 for phase in range(1, 9))
 BINS = 1024
-
-
-@dataclass(eq=False)
-class Packet:
-    flow: Flow
-    sequence: int
-    size: int  # on the wire
-    transmission: int  # how many timeouts the flow had seen
-    way: list[int]  # the links of its path; of a packet without one, those it has taken
-    fixed: bool
-    offered: list[int]  # ps when it came to the queue of each link of its way; at its own NIC: when it was sent
-    hop: int = 1  # links taken, the first included; of an ACK, links still to take back
-    kind: int = DATA
-    marked: bool = False
-    word: int = -1  # its entropy, or the largest load or queue on its way
-    cumulative: int = 0
-    gone: bool = False  # lost with its link
-
-
-@dataclass(eq=False)
-class Flow:
-    stream: Stream
-    path: tuple[int, ...] | None
-    packets: int
-    last_bytes: int
-    due: int  # a paced flow sends no more before
-    # the sender
-    next_new: int = 0  # go-back-N: goes back to the first unacknowledged packet
-    again: deque[int] = field(default_factory=deque)  # selective repeat: to be sent again, in order
-    outstanding: set[int] = field(default_factory=set)  # counted in the window
-    acked: set[int] = field(default_factory=set)
-    sent: set[int] = field(default_factory=set)
-    epoch: int = 0  # timeouts so far
-    deadline: int = -1
-    blocked: bool = False  # a timeout waits for a new path
-    paced: bool = False  # a timer will wake it when it is due
-    halted: bool = False  # it was stopped
-    inside: int = 0  # packets in the network, ACKs included
-    waits_at: Port | None = None  # the NIC in whose turn it stands
-    own: NDArray[np.int64] | None = None  # the packet policy's memory of it at its host
-    planned: int = -1  # the entropy of its next packet, once it is chosen
-    spreads: int = 0  # entropies chosen
-    heard: int = 0  # packets that the policy heard of
-    # the receiver
-    received: set[int] = field(default_factory=set)
-    highest: int = 0
-    arrived: int = 0  # payload bytes
-    # the account
-    lost: int = 0
-    retransmitted: int = 0
-    reordered: int = 0
-    delivered: int = -1
-    end: int = -1
-
-    @property
-    def over(self) -> bool:
-        return self.end >= 0
-
-
-@dataclass(eq=False)
-class Port:
-    index: int
-    rate: int
-    delay: int
-    src: int
-    dst: int
-    nic: bool
-    up: bool = True
-    queue: deque[Packet] = field(default_factory=deque)
-    turn: deque[Flow] = field(default_factory=deque)
-    wire: Packet | None = None  # being sent
-    started: int = 0
-    pipe: deque[Packet] = field(default_factory=deque)
-    process: Any = None
-    bell: Event | None = None  # the idle process waits for it
-    free: int = 0  # when all that was accepted will have left, for the trace
-    # totals
-    sent: int = 0
-    bytes: int = 0
-    packets: int = 0
-    marked: int = 0
-    dropped: int = 0
-    queue_max: int = 0
-    load: int = 0  # bytes x 1024 of its load estimator, as of this period
-    load_period: int = 0
-
-    def crossed(self, now: int) -> int:
-        """Bytes of the packet on the wire that have left."""
-        if self.wire is None:
-            return 0
-        return min(self.wire.size, (now - self.started) * self.rate // (8 * 10**12))
-
-    def queued(self, now: int) -> int:
-        """Bytes accepted and not yet sent, the rest of the packet on the wire included."""
-        rest = self.wire.size - self.crossed(now) if self.wire else 0
-        return rest + sum(packet.size for packet in self.queue)
 
 
 class Hosts:
@@ -143,7 +45,9 @@ class Hosts:
         self._distances = np.zeros(BINS, dtype=np.int64)
         self._last: list[tuple[Any, ...]] = []  # of packets that completed their streams, as in LastPackets
 
-    def _choose(self, flow: Flow, sequence: int, transmission: int, hop: int, node: int, word: int) -> int | None:
+    def _choose(
+        self, flow: Flow, sequence: int, transmission: int, hop: int, node: int, word: int, kind: int
+    ) -> int | None:
         """The link that a packet without a path of its own takes from ``node``."""
         raise NotImplementedError
 
@@ -204,11 +108,14 @@ class Hosts:
         sequence = flow.again[0] if flow.again else flow.next_new
         if self.settings.acks and flow.outstanding:
             in_flight = sum(self._payload(flow, other) for other in flow.outstanding)
-            src, dst = flow.stream.src, flow.stream.dst
-            window = self.settings.window_of(src, bool(self.topology.domain[src] == self.topology.domain[dst]))
-            if in_flight + self._payload(flow, sequence) > window:
+            if in_flight + self._payload(flow, sequence) > self._window(flow):
                 return None
         return sequence
+
+    def _window(self, flow: Flow) -> int:
+        """Bytes that a flow may have in flight."""
+        src, dst = flow.stream.src, flow.stream.dst
+        return self.settings.window_of(src, bool(self.topology.domain[src] == self.topology.domain[dst]))
 
     def _wake(self, flow: Flow) -> None:
         """A flow that can send and isn't in a NIC's turn queues up; the link of its next packet is chosen here.
@@ -230,7 +137,7 @@ class Hosts:
         else:
             several = self.topology.out_start[host + 1] - self.topology.out_start[host] > 1
             word = self._plan_entropy(flow, sequence) if several else -1
-            link = self._choose(flow, sequence, flow.epoch, 0, host, word)
+            link = self._choose(flow, sequence, self._transmission(flow, sequence), 0, host, word, DATA)
             if link is None:  # no way known: the first link, and the packets are lost behind it
                 link = int(self.topology.out_link[self.topology.out_start[host]])
         flow.waits_at = self._ports[link]
@@ -246,26 +153,39 @@ class Hosts:
         assert sequence is not None
         way = [port.index] if flow.path is None else list(flow.path)
         size = self._payload(flow, sequence) + self.settings.header
-        packet = Packet(flow, sequence, size, flow.epoch, way, flow.path is not None, [self._now])
+        transmission = self._transmission(flow, sequence)
+        packet = Packet(flow, sequence, size, transmission, way, flow.path is not None, [self._now])
         if flow.path is None:
             packet.word = self._plan_entropy(flow, sequence)
             flow.planned = -1
+        if sequence in flow.sent:
+            flow.retransmitted += 1
+        flow.sent.add(sequence)
+        flow.inside += 1
+        self._account["sent"] += 1
+        self._inside += 1
+        self._sends(flow, packet)
+        return packet
+
+    def _transmission(self, flow: Flow, sequence: int) -> int:
+        """What a packet sent now carries as its number among those of one sequence number."""
+        return flow.epoch
+
+    def _sends(self, flow: Flow, packet: Packet) -> None:
+        """The sender's books when a packet is made."""
         if flow.again:
             flow.again.popleft()
         else:
             flow.next_new += 1
-        if sequence in flow.sent:
-            flow.retransmitted += 1
-        flow.sent.add(sequence)
-        if flow.stream.cap is not None:
-            flow.due = max(flow.due + serialisation_ps(size, flow.stream.cap), self._now)
-        flow.inside += 1
-        self._account["sent"] += 1
-        self._inside += 1
+        self._pace(flow, packet.size, flow.stream.cap)
         if self.settings.acks:
-            flow.outstanding.add(sequence)
+            flow.outstanding.add(packet.sequence)
             self._restart_timer(flow)
-        return packet
+
+    def _pace(self, flow: Flow, size: int, rate: int | None) -> None:
+        """When a flow that sends ``size`` bytes now may send again; a late one makes up for one packet at most."""
+        if rate is not None:
+            flow.due = max(flow.due + serialisation_ps(size, rate), self._now)
 
     def _restart_timer(self, flow: Flow) -> None:
         due = flow.deadline = self._now + self.settings.rto
@@ -325,7 +245,7 @@ class Hosts:
         del self._flows[ident]
         self._withdrawn += rest
         counts = (flow.retransmitted, flow.reordered, flow.lost)
-        self._done.append(Done(ident, flow.delivered, flow.end, *counts, rest, stopped))
+        self._done.append(Done(ident, flow.delivered, flow.end, *counts, rest, stopped, flow.held))
 
     # -- the receiver
 
@@ -344,10 +264,13 @@ class Hosts:
                 self._finish(flow)
             self._end_halted(flow)
             return
-        # the packet becomes its own ACK and takes its way back
+        self._answer(port, packet, ACK)
+
+    def _answer(self, port: Port, packet: Packet, kind: int) -> None:
+        """The packet becomes its own ACK, and takes its way back."""
         self._account["arrived"] += 1
         self._account["sent"] += 1
-        packet.kind, packet.size, packet.cumulative = ACK, ACK_BYTES, len(flow.received)
+        packet.kind, packet.size, packet.cumulative = kind, ACK_BYTES, packet.flow.expected
         packet.hop -= 1
         self._offer(self._ports[port.index ^ 1], packet)
 

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from models.builders import fat_tree, gpu_cluster, leaf_spine, rail, star, torus
 from models.paths import Routes
-from models.topology import Topology, TopologyBuilder
+from models.topology import Topology
 from models.units import serialisation_ps
 from sim.clock import Clock
 from sim.dispatch.packet import destination_rotation, least_queue, round_robin
@@ -22,10 +21,9 @@ from sim.network.packet import PacketNetwork, PacketSettings
 from sim.network.protocol import DELIVERED, TIMEOUT, LastPackets, Stream, Tell
 from sim.network.reference import ReferenceNetwork
 from sim.network.settings import NO_LIMIT
+from tests.twin.topologies import make_topology
 
-GBPS = 10**9
 MOST = 2500  # rows of the trace of a story
-Cable = tuple[int, int]  # rate, delay
 Command = Callable[[Any], None]  # what is done to a network
 
 
@@ -52,7 +50,7 @@ class Outcome:
     trace: list[tuple[int, ...]]
     done: list[Any]
     tells: list[tuple[int, list[Tell]]]
-    states: list[tuple[int, list[int], list[int]]]
+    states: list[tuple[int, list[int], list[int], list[int]]]  # ps; queued and sent by link; links in a deadlock
     totals: dict[str, list[int]]
     counters: dict[tuple[str, str], int]
     reordering: list[int]
@@ -67,6 +65,7 @@ def tell(
     engine: type[PacketNetwork] | type[ReferenceNetwork],
     tick: int | None = None,
     until: int | None = None,
+    traced: bool = True,
 ) -> Outcome:
     """Runs a story on an engine, with a SimPy process that only interrupts it every ``tick`` ps."""
     blocks: list[np.ndarray] = []
@@ -75,7 +74,9 @@ def tell(
         module, parameters = story.policy
         buffer = NO_LIMIT if story.settings.buffer is None else story.settings.buffer
         choice = packet_choice(module, story.topology, module.Params(**parameters), story.seed, 16, buffer)
-    network = engine(story.topology, story.routes, story.settings, choice, blocks.append, explains=True)
+    network = engine(
+        story.topology, story.routes, story.settings, choice, blocks.append if traced else None, explains=True
+    )
     clock = Clock(network)
     seen = Outcome([], [], [], [], {}, {}, [], 0, [], [], [])
     patience: dict[int, int] = {}
@@ -99,7 +100,7 @@ def tell(
 
     def look() -> None:
         state = network.link_state(clock.now)
-        seen.states.append((clock.now, state.queue_bytes.tolist(), state.sent_bytes.tolist()))
+        seen.states.append((clock.now, state.queue_bytes.tolist(), state.sent_bytes.tolist(), network.deadlock()))
 
     def play() -> Any:
         acts: list[tuple[int, int, Command]] = [(when, 1, command) for when, command in story.commands]
@@ -142,12 +143,19 @@ def last_packets(found: LastPackets) -> list[tuple[Any, ...]]:
 # -- making stories up
 
 
-def make(seed: int) -> Story:
+Dress = Callable[[random.Random, Topology, PacketSettings], PacketSettings]
+Trouble = Callable[[random.Random, Story, list[int]], None]
+
+
+def make(seed: int, dress: Dress | None = None, more: Trouble | None = None) -> Story:
+    """``dress`` says more about packets and ports, ``more`` what else happens, at awkward instants that it is given."""
     rng = random.Random(seed)
-    topology = _topology(rng)
+    topology = make_topology(rng)
     routes = Routes(topology)
     mtu = rng.choice([1, 7, 100, 997, 1000, 4096])
     settings = _settings(rng, topology, mtu)
+    if dress is not None:
+        settings = dress(rng, topology, settings)
     streams, after = _streams(rng, topology, routes, mtu)
     # so long that most stories end, even with a few timeouts
     slowest = int(topology.link_rate.min())
@@ -160,81 +168,10 @@ def make(seed: int) -> Story:
         story.stop = sorted(row[5] for row in rows)[MOST]
     if rng.random() < 0.6:
         _trouble(rng, story, rows)
+    if more is not None:
+        more(rng, story, awkward_instants(story, rows))
     story.looks = sorted(rng.randrange(story.stop + 1) for _ in range(3))
     return story
-
-
-def _cable(rng: random.Random) -> Cable:
-    return rng.choice([100, 100, 100, 50, 25, 7, 400]) * GBPS, rng.choice([80_000, 80_000, 1, 500_000, 33_333])
-
-
-def _topology(rng: random.Random) -> Topology:
-    kinds = ["star", "leaf_spine", "leaf_spine", "fat_tree", "torus", "graph", "graph", "dual", "rails", "mesh"]
-    kind = rng.choice([*kinds, "cluster", "cluster", "cluster"])
-    host, fabric = _cable(rng), _cable(rng)
-    if rng.random() < 0.3:
-        fabric = host  # many events of one instant
-    if kind == "star":
-        return star.build(rng.randint(2, 5), host)
-    if kind == "leaf_spine":
-        return leaf_spine.build(rng.randint(2, 3), rng.randint(1, 3), rng.randint(1, 3), host, fabric)
-    if kind == "fat_tree":
-        return fat_tree.build(host, (host[0], fabric[1]), k=4, tiers=rng.choice([2, 3]))
-    if kind == "torus":
-        return torus.build(rng.choice([[3], [4], [2, 2], [2, 3], [3, 3]]), host, fabric)
-    if kind == "cluster":
-        return _cluster(rng, host, fabric)
-    return _graph(rng, kind)
-
-
-def _cluster(rng: random.Random, host: Cable, fabric: Cable) -> Topology:
-    """Hosts with links of their own to each other or to switches, and NICs of their own or shared ones."""
-    nodes, gpus = rng.choice([(1, 3), (2, 2), (2, 2), (2, 3), (3, 2)])
-    nics = rng.choice([1, 2, 1 / gpus])
-    rate = rng.choice([300, 700]) * GBPS
-    scale_up = rng.choice(
-        [gpu_cluster.ScaleUp("mesh", rate, fabric[1]), gpu_cluster.ScaleUp("nvswitch", rate, 7, rng.randint(1, 2))]
-    )
-    pcie = rng.choice([host, _cable(rng)])
-    if rng.random() < 0.4:
-        spines = rng.randint(0, 2) if gpus * nics < 2 else rng.randint(1, 2)
-        return rail.build(nodes, gpus, nics, scale_up, pcie, host, fabric, spines=spines)
-    between = rng.choice(
-        [
-            leaf_spine.build(nodes, rng.randint(1, 3), round(gpus * nics), host, fabric),
-            star.build(round(nodes * gpus * nics), host),
-        ]
-    )
-    return gpu_cluster.build(between, nodes, gpus, nics, scale_up, pcie)
-
-
-def _graph(rng: random.Random, kind: str) -> Topology:
-    """A connected multigraph: switches and hosts, some with several links; or hosts alone ("mesh")."""
-    builder = TopologyBuilder(kind)
-    hosts = rng.randint(2, 5)
-    nodes = rng.randint(2, 4)
-    for host in range(hosts):
-        builder.add_node(f"host{host}", host=True, tier=-1)
-    names = [f"host{host}" for host in range(hosts)]
-    alike = _cable(rng) if kind == "rails" or rng.random() < 0.4 else None
-
-    def join(a: str, b: str) -> None:
-        rate, delay = alike or _cable(rng)
-        builder.add_cable(a, b, rate, delay, back=_cable(rng) if alike is None and rng.random() < 0.2 else None)
-
-    if kind != "mesh":
-        names = [f"switch{number}" for number in range(nodes)]
-        for name in names:
-            builder.add_node(name, host=False, tier=-1)
-        for host in range(hosts):
-            for _ in range({"dual": rng.randint(1, 3), "rails": 3}.get(kind, 1)):
-                join(f"host{host}", rng.choice(names))
-    for number in range(1, len(names)):
-        join(names[number], names[rng.randrange(number)])
-    for _ in range(rng.randint(0, 4)):
-        a, b = rng.sample(names, 2)
-        join(a, b)
-    return builder.freeze()
 
 
 def _settings(rng: random.Random, topology: Topology, mtu: int) -> PacketSettings:
@@ -347,16 +284,27 @@ def any_way(rng: random.Random, topology: Topology, routes: Routes, stream: Stre
             return tuple(way)
 
 
-def _trouble(rng: random.Random, story: Story, rows: list[tuple[int, ...]]) -> None:
-    """Links that go down and up, tables that follow, streams that change their path or stop; at awkward instants."""
-    topology, delay = story.topology, story.topology.link_delay
+def awkward_instants(story: Story, rows: list[tuple[int, ...]]) -> list[int]:
+    """When packets begin, end and arrive."""
+    delay = story.topology.link_delay
     sent = [row for row in rows if row[7] >= 0]
     ends = {row[6] for row in sent} | {row[7] for row in sent} | {row[7] + int(delay[row[4]]) for row in sent}
-    awkward = sorted(when for when in ends if when < story.stop) or [1]
+    return sorted(when for when in ends if when < story.stop) or [1]
+
+
+def near(rng: random.Random, awkward: list[int]) -> int:
+    """One of these instants, or 1 ps beside it."""
+    when = rng.choice(awkward[: max(1, len(awkward) * 3 // 4)])
+    return max(0, when + rng.choice([0, 0, 0, 0, -1, 1]))
+
+
+def _trouble(rng: random.Random, story: Story, rows: list[tuple[int, ...]]) -> None:
+    """Links that go down and up, tables that follow, streams that change their path or stop; at awkward instants."""
+    topology = story.topology
+    awkward = awkward_instants(story, rows)
 
     def instant() -> int:
-        when = rng.choice(awkward[: max(1, len(awkward) * 3 // 4)])
-        return max(0, when + rng.choice([0, 0, 0, 0, -1, 1]))
+        return near(rng, awkward)
 
     used = sorted({row[4] for row in rows})
     changes: list[tuple[int, tuple[int, ...], bool]] = []
