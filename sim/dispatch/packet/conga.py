@@ -86,7 +86,10 @@ def pick(state, queues, n, now, node, source, destination, edge, flow, packet, k
 @switch_feedback
 def learn(state, now, edge, far, link, metric, key):  # type: ignore[no-untyped-def]
     uplink = state[_MAPS + state[_NODES] + link]
-    row = state[_MAPS + edge] * state[_EDGES] + state[_MAPS + far]
+    here, there = state[_MAPS + edge], state[_MAPS + far]
+    if here < 0 or there < 0 or uplink < 0:  # a host's other home is no edge switch
+        return
+    row = here * state[_EDGES] + there
     at = _MAPS + state[_NODES] + state[_LINKS] + 2 * (row * state[_UPLINKS] + uplink)
     state[at] = now + 1
     state[at + 1] = min(metric >> 7, _TOP)

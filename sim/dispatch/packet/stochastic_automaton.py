@@ -89,6 +89,8 @@ def pick(state, queues, n, now, node, source, destination, edge, flow, packet, k
 def learn(state, now, edge, far, link, metric, key):  # type: ignore[no-untyped-def]
     links = _MAPS + state[_NODES]
     here, there, chosen = state[_MAPS + edge], state[_MAPS + far], state[links + link]
+    if here < 0 or there < 0 or chosen < 0:  # a host's other home is no edge switch
+        return
     count = state[links + state[_LINKS] + here]
     if count < 2:
         return
