@@ -40,7 +40,7 @@ def summary_table(folder: Path | str) -> str:
 
 
 def summary_grids(runs: Mapping[str, Results]) -> dict[str, Grid]:
-    """`runs`: a row a variant (or for the only run); `collectives`, `moe_steps` and `demands` where there are some.
+    """`runs`: a row a variant (or for the only run); `collectives`, `moe_steps`, `demands`, `failures` where there are.
 
     Empty columns are left out.
     """
@@ -51,6 +51,8 @@ def summary_grids(runs: Mapping[str, Results]) -> dict[str, Grid]:
         grids["moe_steps"] = _moe_grid(runs)
     if any(run.rows("demands") for run in runs.values()):
         grids["demands"] = _demand_grid(runs)
+    if any(run.rows("failures") for run in runs.values()):
+        grids["failures"] = _failure_grid(runs)
     return grids
 
 
@@ -148,6 +150,16 @@ def _demand_grid(runs: Mapping[str, Results]) -> Grid:
     )
 
 
+def _failure_grid(runs: Mapping[str, Results]) -> Grid:
+    """A row a run in which something failed: packets lost in all, the rest of the worst failure."""
+    runs = {name: run for name, run in runs.items() if run.rows("failures")}
+    columns: list[_Shown] = [
+        (title, unit, [value(run) for run in runs.values()], form) for title, unit, value, form in _FAILURES
+    ]
+    heading = "Failures: packets lost in all; of the worst one: flows, recovery, slowdown over that of flows not hit"
+    return _lay_out(runs, columns, left=1)._replace(heading=heading)
+
+
 def _earned(run: Results) -> float | None:
     table = run.frame("demands", ["priority", "earned"])
     return float(table["earned"].sum() / table["priority"].sum()) if len(table) else None
@@ -241,6 +253,11 @@ def _of(table: str, column: str, statistic: str) -> Callable[[Results], Cell]:
     return lambda run: run.number(table, column, statistic)
 
 
+def _worst(column: str) -> Callable[[Results], Cell]:
+    """Of all failures of a run; nothing to show where it is 0."""
+    return lambda run: int(run.number("failures", column, "max") or 0) or None
+
+
 # an empty title goes on with the group to its left
 _COLUMNS: list[_Column] = [
     ("status", "", _status, ""),
@@ -284,6 +301,16 @@ _DEMANDS: list[_Column] = [
     ("gap", "mean", _of("decisions", "gap", "mean"), "share"),
     ("charged", "ms", lambda run: run.number("decisions", "charged_ms", "mean") or None, ""),
     ("reserved", "mean", _reserved, "share"),
+]
+
+_FAILURES: list[_Column] = [
+    ("failures", "", lambda run: run.rows("failures"), ""),
+    ("packets", "lost", _sum("failures", "packets_lost"), ""),
+    ("flows", "hit", _worst("flows_hit"), ""),
+    ("", "rerouted", _worst("flows_rerouted"), ""),
+    ("", "lost", _worst("flows_lost"), ""),
+    ("recovery", "us", lambda run: run.number("failures", "recovery_us", "max"), ""),
+    ("slowdown", "ratio", lambda run: run.number("failures", "inflation", "max"), "ratio"),
 ]
 
 

@@ -15,6 +15,7 @@ from models.admitted import ADMITTED
 from models.columns import Column, Table, count, key, text
 from models.errors import nearest
 from models.explained import EXPLAINED
+from models.failed import FAILURES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -223,6 +224,7 @@ TABLES: dict[str, Table] = {
         *(_FLOWS, _LINKS, _COLLECTIVES, _MOE_STEPS, _GPUS, _SERIES, _REORDERING, _COUNTERS),
         *EXPLAINED,
         *ADMITTED,
+        FAILURES,
     )
 }
 

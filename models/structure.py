@@ -98,6 +98,17 @@ def longest_rtt(routes: Routes, wire_mtu: int, ack: int) -> int:
     return best
 
 
+def longest_hops(routes: Routes) -> int:
+    """Links of the longest pair's way; in clusters of hosts of different nodes. Sampled as ``longest_rtt`` is."""
+    longest = 1
+    for target in _targets(routes)[0].tolist():
+        hops, _ = _from_hosts(routes, target)
+        apart = _apart(routes, target) & (routes.group_of_host != target)
+        inside = routes.group_of_host == target
+        longest = max(longest, int(hops[apart].max(initial=0)), int(hops[inside].max()) if inside.sum() > 1 else 0)
+    return longest
+
+
 def scale_up_rtt(topology: Topology, wire_mtu: int, ack: int) -> int:
     """The same inside a scale-up domain, over a switch or straight; 0 where there are no scale-up links."""
     if not topology.scale_up.any():

@@ -6,28 +6,30 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from simpy.events import Event
 
 from models import connection_matrix
 from models.errors import InputError, Problem
 from models.ideal import Unloaded
 from models.paths import Routes
-from models.structure import longest_rtt, scale_up_rtt
 from models.topology import NIC, Topology
 from models.units import PS_PER_SECOND
 from sim import sources
 from sim.build_admission import AdmissionWiring
+from sim.build_faults import wire_faults
 from sim.build_moe import MoeWiring, gpus_of
+from sim.build_packets import Derived, chooses, derive, settings_of
 from sim.clock import Clock
 from sim.dispatch.path import spray
 from sim.dispatch.views import PathView
+from sim.failures import FailureBook
 from sim.flows import Flows
+from sim.network.choices import packet_choice
 from sim.network.protocol import Network
-from sim.network.settings import ACK_BYTES, PacketChoice, PacketSettings
+from sim.network.settings import ACK_BYTES
 from sim.processes import arrivals
 from sim.processes.collective import Collectives, CollectiveWorkload
-from sim.processes.faults import Fault, Faults
+from sim.processes.faults import Faults
 from sim.processes.gpu import Gpus
 from sim.processes.kernels import KEPT
 from sim.processes.matrix import Matrix
@@ -65,6 +67,7 @@ class World:
     work: list[Work]  # with an end of its own
     endless: list[Work]
     faults: Faults | None
+    failures: FailureBook | None
     telemetry: Telemetry
     collectives: Collectives
     gpus: Gpus
@@ -72,6 +75,7 @@ class World:
     admission: AdmissionWiring
     expected_bytes: int | None  # payload of all work, where it can be told beforehand
     loads: list[float]  # of workloads that are given one
+    derived: Derived | None  # what the packet engines were told
     housekeeping: int = 1  # SimPy events that are always planned: telemetry's next sample
 
     @property
@@ -97,12 +101,13 @@ def build(loaded: Loaded) -> World:
     up = np.ones(topology.links, dtype=np.bool_)
     up[broken] = False
     routes = Routes(topology, up)
-    network = _network(loaded, topology, routes, streams)
+    derived = derive(loaded, topology, routes) if scenario.packets else None
+    network = _network(loaded, topology, routes, derived, streams)
     clock = Clock(network)
     view = PathView(topology, routes, streams.key("dispatch/path"), lambda: int(clock.now))
     policy = _path_policy(loaded, view)
     transport = scenario.fabric.transport
-    acks = scenario.packets and transport.kind == "window"
+    acks = scenario.packets and transport.kind != "line_rate"
     unloaded = Unloaded(
         topology,
         transport.payload,
@@ -128,11 +133,13 @@ def build(loaded: Loaded) -> World:
         list(scenario.telemetry.links),
         lambda: flows.active() + admission.backlog(),
         _shortest(loaded, topology, maker.expected),
+        scenario.packets,
     )
-    faults = _faults(loaded, topology, clock, network, flows, admission)
+    wired = wire_faults(loaded, topology, clock, network, view, flows, admission, broken, acks)
+    faults, failures = wired if wired is not None else (None, None)
     return World(
-        loaded, topology, clock, network, flows, maker.work, maker.endless, faults, telemetry, collectives, gpus, moe,
-        admission, maker.expected, maker.loads,
+        loaded, topology, clock, network, flows, maker.work, maker.endless, faults, failures, telemetry, collectives,
+        gpus, moe, admission, maker.expected, maker.loads, derived,
     )  # fmt: skip
 
 
@@ -141,7 +148,7 @@ def _path_policy(loaded: Loaded, view: PathView) -> Any:
 
     Without packets its even spread is what is left of it.
     """
-    if loaded.dispatch["packet"].policy.module.pick is not None:
+    if chooses(loaded.dispatch["packet"].policy.module):
         return spray.Policy(spray.Params(), view)
     choice = loaded.dispatch["path"]
     return choice.policy.module.Policy(choice.params, view)
@@ -157,26 +164,7 @@ def _shortest(loaded: Loaded, topology: Topology, expected: int | None) -> int |
     return through if limit is None else min(through, limit)
 
 
-def default_windows(
-    loaded: Loaded, topology: Topology, routes: Routes
-) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-    """[hosts] bytes of flows into the fabric, and of those inside a scale-up domain if there are any.
-
-    Each a bandwidth-delay product of the longest such pair's unloaded RTT, in whole packets, rounded up.
-    """
-    transport = loaded.scenario.fabric.transport
-    wire = transport.payload + transport.header
-
-    def windows(rtt: int, rates: NDArray[np.int64]) -> NDArray[np.int64]:
-        packets = [max(1, -(-rtt * rate // (8 * PS_PER_SECOND * wire))) for rate in rates.tolist()]
-        return np.array(packets, dtype=np.int64) * transport.payload
-
-    window = windows(longest_rtt(routes, wire, ACK_BYTES), topology.outward_rate)
-    inside = scale_up_rtt(topology, wire, ACK_BYTES)
-    return window, windows(inside, topology.scale_up_rate) if inside else None
-
-
-def _network(loaded: Loaded, topology: Topology, routes: Routes, streams: Streams) -> Network:
+def _network(loaded: Loaded, topology: Topology, routes: Routes, derived: Derived | None, streams: Streams) -> Network:
     """The engine. Imported only when it is chosen: each compiles its own kernels."""
     scenario = loaded.scenario
     explains = scenario.telemetry.flow_times
@@ -184,37 +172,14 @@ def _network(loaded: Loaded, topology: Topology, routes: Routes, streams: Stream
         from sim.network.fluid import FluidNetwork
 
         return FluidNetwork(topology, routes, explains=explains)
-    if scenario.engine == "ideal":
+    if derived is None:
         from sim.network.ideal import IdealNetwork
 
         return IdealNetwork(topology, routes, explains=explains)
-    transport, switch = scenario.fabric.transport, scenario.fabric.switch
-    window, near = np.full(topology.hosts, 2**62, dtype=np.int64), None
-    if transport.kind == "window":
-        if transport.window == "auto":
-            window, near = default_windows(loaded, topology, routes)
-        else:
-            window[:] = transport.window
-    settings = PacketSettings(
-        mtu=transport.payload,
-        header=transport.header,
-        acks=transport.kind == "window",
-        go_back_n=transport.recovery == "go_back_n",
-        rto=transport.rto,
-        window=window,
-        buffer=None if switch.buffer == "unlimited" else switch.buffer,
-        kmin=switch.ecn.kmin if switch.ecn else None,
-        kmax=switch.ecn.kmax if switch.ecn else None,
-        pmax=switch.ecn.pmax if switch.ecn else 1.0,
-        key=streams.key("dispatch/packet"),
-        near=near,
-    )
+    settings = settings_of(loaded, topology, derived, streams.key("dispatch/packet"))
     policy, params = loaded.dispatch["packet"]
-    choice = None
-    if policy.module.pick is not None:
-        memory = policy.module.state(topology, params, streams.key("dispatch/packet/state"))
-        memory = np.ascontiguousarray(memory, dtype=np.int64)
-        choice = PacketChoice(policy.module.pick, memory, policy.module.uses_queues)
+    key, facts = streams.key("dispatch/packet/state"), derived.facts
+    choice = packet_choice(policy.module, topology, params, key, derived.packets, facts.buffer)
     if scenario.engine == "reference":
         from sim.network.reference import ReferenceNetwork
 
@@ -222,29 +187,6 @@ def _network(loaded: Loaded, topology: Topology, routes: Routes, streams: Stream
     from sim.network.packet import PacketNetwork
 
     return PacketNetwork(topology, routes, settings, choice, explains=explains)
-
-
-def _faults(
-    loaded: Loaded, topology: Topology, clock: Clock, network: Network, flows: Flows, admission: AdmissionWiring
-) -> Faults | None:
-    if not loaded.scenario.events:
-        return None
-    found = []
-    for event in loaded.scenario.events:
-        if event.link is not None:
-            name, links = event.link, topology.find_links(event.link)
-        else:
-            name, node = event.switch, topology.node_index[event.switch]
-            links = tuple(np.flatnonzero((topology.link_src == node) | (topology.link_dst == node)).tolist())
-        found.append(Fault(event.at, name, links, event.set == "up"))
-
-    def converge(up: NDArray[np.bool_]) -> None:
-        routes = Routes(topology, up)
-        network.set_routes(routes)
-        flows.converge(routes)
-        admission.hear(up)
-
-    return Faults(clock, network, topology.links, found, loaded.scenario.fabric.convergence_delay, converge)
 
 
 def _broken_links(loaded: Loaded, topology: Topology) -> list[int]:

@@ -11,9 +11,12 @@ from models import units
 from models.architectures import ARCHITECTURES, Architecture
 from models.calibrated import KINDS, path_of
 from models.hardware import GPUS, Gpu
+from models.paths import Routes
 from models.structure import describe, scale_up_rtt
 from models.topology import NVSWITCH, Topology
+from sim.build_packets import Derived, derive, pause_of
 from sim.dispatch.registry import LEVELS, Registry
+from sim.network.settings import NO_LIMIT
 from sim.scenario.clusters import TOPOLOGIES
 from sim.scenario.load import Loaded
 from sim.scenario.schema import ACK
@@ -33,6 +36,8 @@ def report(loaded: Sequence[Loaded], topologies: Sequence[Topology]) -> str:
         parts += ["", f"# variant {other.variant}: what differs from {first.variant}", *_difference(first, other)]
         if topology is not topologies[0]:
             parts += _topology(other, topology)
+        elif other.scenario.packets and _ports(other) != _ports(first):
+            parts += ["", *_transport(other, topology)]
     return "\n".join(parts)
 
 
@@ -91,11 +96,58 @@ def _topology(loaded: Loaded, topology: Topology) -> list[str]:
     for number, (where, rtt, rates) in enumerate(products):
         bdp = -(-rtt * int(rates.max()) // (8 * units.PS_PER_SECOND))
         rows.append(("" if number else "BDP", f"{bdp:,} B ({where}{bdp / wire:.1f} full packets)"))
-    if transport.kind == "window":
-        written = "one BDP" if transport.window == "auto" else units.show(transport.window, "size")
-        rows.append(("window", f"{written} a flow"))
     width = max(len(name) for name, _ in rows)
-    return ["# topology", *(f"{name:<{width}}  {text}" for name, text in rows), "", *draw(topology)]
+    lines = ["# topology", *(f"{name:<{width}}  {text}" for name, text in rows), "", *draw(topology)]
+    return [*lines, "", *_transport(loaded, topology)] if loaded.scenario.packets else lines
+
+
+def _ports(loaded: Loaded) -> object:
+    """All that the numbers of a packet engine follow from, beside the topology."""
+    fabric = loaded.scenario.fabric
+    return loaded.scenario.packets, fabric.switch, fabric.transport, loaded.dispatch["transport"].params
+
+
+def _transport(loaded: Loaded, topology: Topology) -> list[str]:
+    """What packet engines are told that follows from the topology, and why."""
+    found = derive(loaded, topology, Routes(topology))
+    facts, switch, transport = found.facts, loaded.scenario.fabric.switch, loaded.scenario.fabric.transport
+    rows = [("transport", transport.kind)]
+    rows.append(("unloaded RTT", f"{facts.rtt / 1e6:.3f} us over {facts.hops} links, the longest pair's"))
+    rows.append(("BDP", f"{facts.bdp:,} B at {units.show(facts.rate, 'rate')}, {found.packets:,} packets, rounded up"))
+    if transport.kind != "line_rate":
+        packets = f" ({found.window / facts.mtu:.1f} packets)"
+        text = "no limit" if found.window >= NO_LIMIT else f"{found.window:,} B on the wire{packets}"
+        rows.append(("first window", f"{text} a flow"))
+        rows.append(("RTO", f"{found.rto / 1e6:,.3f} us ({found.rto_source})"))
+    if switch.overflow == "pause":
+        rows += _pausing(loaded, topology, found)
+    else:
+        size = "unlimited" if found.buffer is None else f"{found.buffer:,} B, {found.buffer / facts.mtu:.1f} packets"
+        rows.append(("buffer of a port", f"{size} ({found.buffer_source})"))
+    if switch.overflow == "trim":
+        room = "unlimited" if found.header_room >= NO_LIMIT else f"{found.header_room:,} B"
+        rows.append(("header queue", room))
+    if found.ecn is None:
+        rows.append(("marking", f"none ({found.ecn_source})"))
+    else:
+        low, high = found.ecn
+        pmax = "" if found.pmax == 1 else f", below it up to {found.pmax:g}"
+        rows.append(("marking", f"from {low:,} B, surely from {high:,} B{pmax} ({found.ecn_source})"))
+    width = max(len(name) for name, _ in rows)
+    return ["# transport", *(f"{name:<{width}}  {text}" for name, text in rows)]
+
+
+def _pausing(loaded: Loaded, topology: Topology, found: Derived) -> list[tuple[str, str]]:
+    """Thresholds of priority flow control."""
+    pause = pause_of(loaded, topology, found)
+    limit = f"{pause.limit:,} B" if pause.alpha is None else f"{pause.alpha:g} x what is free of {pause.limit:,} B"
+    room = pause.headroom[topology.link_dst >= topology.hosts]
+    low, high = (int(room.min()), int(room.max())) if len(room) else (0, 0)
+    spread = f"{low:,} B" if low == high else f"{low:,} to {high:,} B"
+    return [
+        ("pause", f"a link that has {limit} in a switch; it goes on {pause.resume:,} B below"),
+        ("headroom", f"{spread} a link"),
+    ]
 
 
 def _ends(topology: Topology) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from models.connection_matrix import CmFailure, CmFlow, CmTrigger, ConnectionMatrix, read
 from models.errors import InputError, Problem
 from models.topology import Topology
 from sim import sources
 from sim.rng import Streams
+from sim.scenario.events import links_of
 from sim.scenario.load import Loaded
 from sim.scenario.tree import Path
 from sim.scenario.workloads import Collective, Flows, Matrix
@@ -128,14 +127,12 @@ class _Writer:
         """Links that are down from the beginning to the end are failures; the format knows no other events."""
         topology, events = self._topology, self._loaded.scenario.events
         for index, event in enumerate(events):
-            if event.at or event.set != "down":
-                self.fault(("events", index), f"a link or switch that goes {event.set} at a time of its own")
+            if event.at or event.set != "down" or event.lasts is not None:
+                does = {"degrade": "is degraded", "loss": "loses packets"}
+                what = does.get(event.set, f"goes {event.set} at a time of its own")
+                self.fault(("events", index), f"a link or switch that {what}")
                 continue
-            if event.link is not None:
-                links = list(topology.find_links(event.link))
-            else:
-                node = topology.node_index[event.switch]
-                links = np.flatnonzero((topology.link_src == node) | (topology.link_dst == node)).tolist()
+            links = links_of(event, topology)
             for cable in sorted({link // 2 for link in links}):
                 self._failure(cable, index, whole={2 * cable, 2 * cable + 1} <= set(links))
         if events and not self.problems:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 from models.ideal import Unloaded
 from models.topology import Topology
@@ -14,6 +15,15 @@ from sim.flow_paths import FlowPaths
 from sim.network.protocol import INFINITY, Done, Network
 
 Callback = Callable[[], None]
+UNREACHABLE = "unreachable"  # reason of a rejection
+
+
+class HearsOfWays(Protocol):
+    """Who follows the ways of flows while something has failed."""
+
+    def sent(self, flow: Flow, pieces: Sequence[Piece]) -> None: ...
+
+    def moved(self, flow: int) -> None: ...
 
 
 class OpenFlow:
@@ -48,6 +58,7 @@ class FlowBook:
         self.stream_flow = array("q")  # by stream: its flow
         self.stream_start = array("q")  # and ps when the network got it
         self.rejected: dict[str, int] = {}  # reason -> flows
+        self.cut_off: list[int] = []  # flows that were rejected as unreachable
         self.flow: list[Flow] = []
         self.job: list[str] = []  # what each was sent for
         self.released_by: list[int] = []  # flow, -1: none
@@ -58,6 +69,7 @@ class FlowBook:
         self.reordered: list[int] = []
         self.undelivered: list[int] = []  # payload bytes that will never arrive
         self.moved: set[int] = set()  # flows whose path was changed by whoever gave it
+        self.failures: HearsOfWays | None = None  # who wants to know the ways of flows
         self.status: list[str] = []
 
     def _note(self, flows: list[Flow], overheads: list[int], job: str) -> None:
@@ -77,6 +89,8 @@ class FlowBook:
     def _reject(self, flow: Flow, reason: str) -> None:
         self.status[flow.id] = "rejected"
         self.rejected[reason] = self.rejected.get(reason, 0) + 1
+        if reason == UNREACHABLE:
+            self.cut_off.append(flow.id)
         del self._open[flow.id]
 
     @property
@@ -104,7 +118,7 @@ class FlowBook:
         of_stream, open_flows = self._of_stream, self._open
         over: list[Piece] = []
         for done in ended:
-            stream, delivered, end, retransmitted, reordered, lost, undelivered, stopped = done
+            stream, delivered, end, retransmitted, reordered, lost, undelivered, stopped, _ = done
             if end >= before:
                 self._ended.append(done)
                 continue
@@ -140,6 +154,14 @@ class FlowBook:
         self._book(self._clock.now)
         return len(self._open)
 
+    def under_way(self) -> Iterator[tuple[Flow, list[Piece]]]:
+        """Flows that have not ended, with those of their pieces that have not."""
+        self._book(self._clock.now)
+        for opened in self._open.values():
+            pieces = [piece for number, piece in enumerate(opened.pieces, opened.first) if number in self._of_stream]
+            if pieces:
+                yield opened.flow, pieces
+
     def settle(self) -> None:
         """At the end of a run: a flow of several pieces that is not wholly delivered is not delivered."""
         for ident, opened in self._open.items():
@@ -160,5 +182,12 @@ class FlowBook:
             lines.append(f"{what} by {way if way and ' ' not in way else f'{len(opened.pieces)} pieces'}")
         return lines if len(self._open) <= most else [*lines, f"{len(self._open) - most} more flows"]
 
-    def unreachable(self) -> list[str]:
-        return [f"{count} flows rejected: {reason}" for reason, count in sorted(self.rejected.items())]
+    def unreachable(self, most: int = 12) -> list[str]:
+        """How many flows were rejected, by reason; and which have no way to their destination, by today's tables."""
+        lines = [f"{count} flows rejected: {reason}" for reason, count in sorted(self.rejected.items())]
+        routes, names = self._view.routes, self._topology.node_name
+        cut = [one.flow for one in self._open.values() if not routes.count(one.flow.src, one.flow.dst)]
+        found = sorted({*self.cut_off, *(flow.id for flow in cut)})
+        for flow in [self.flow[number] for number in found[:most]]:
+            lines.append(f"unreachable: flow {flow.id} of {flow.bytes} B from {names[flow.src]} to {names[flow.dst]}")
+        return lines if len(found) <= most else [*lines, f"unreachable: {len(found) - most} more flows"]

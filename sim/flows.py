@@ -14,7 +14,7 @@ from models.topology import Topology
 from sim.clock import Clock
 from sim.dispatch.api import Flow, Piece
 from sim.dispatch.views import PathView
-from sim.flow_book import Callback, FlowBook, OpenFlow
+from sim.flow_book import UNREACHABLE, Callback, FlowBook, OpenFlow
 from sim.flow_paths import Path
 from sim.network.protocol import DELIVERED, ENDED, Done, Network, Stream, Tell
 
@@ -227,7 +227,7 @@ class Flows(FlowBook):
         self._book(now)
         for flow, pieces in zip(flows, ways, strict=True):
             if not self._reaches(flow, pieces):
-                self._reject(flow, "unreachable")
+                self._reject(flow, UNREACHABLE)
                 continue
             ident, src, dst, _, _ = flow
             opened = self._open[ident]
@@ -237,6 +237,8 @@ class Flows(FlowBook):
             self._next_stream += count
             self._paths.note(flow, pieces, cap, routes)
             self._view.added(pieces)
+            if self.failures is not None:
+                self.failures.sent(flow, pieces)
             jitter, asks = (0, False) if opened.fixed else (self._policy.jitter, self._asks)
             weight = opened.weight / count
             waits, ends = opened.on_delivered is not None, acks and opened.on_end is not None
@@ -308,6 +310,9 @@ class Flows(FlowBook):
             self._view.removed([piece])
             opened.pieces = [*opened.pieces[:number], Piece(piece.bytes, path), *opened.pieces[number + 1 :]]
             self._view.added([opened.pieces[number]])
+            if self.failures is not None:
+                self.failures.moved(opened.flow.id)
+                self.failures.sent(opened.flow, [opened.pieces[number]])
         self._network.reroute(opened.first + number, path)
 
     def converge(self, routes: Routes) -> None:

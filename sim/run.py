@@ -20,6 +20,7 @@ from typing import Any
 from simpy.events import Event
 
 from sim.build import World, build
+from sim.build_packets import chooses
 from sim.clock import Clock
 from sim.flow_times import broken_parts
 from sim.network.protocol import INFINITY
@@ -158,7 +159,7 @@ def run_world(world: World, progress: Progress) -> tuple[str, list[str]]:
         return "stopped", ["interrupted", *waiting[:_LISTED], *lost]
     if stalled.triggered:
         waiting = waiting or [f"{world.flows.active()} flows wait for their last ACK"]
-        return "stalled", ["nothing moves any more", *_listed(waiting), *lost]
+        return "stalled", ["nothing moves any more", *lost, *_listed(waiting)]
     if not drained.triggered and world.work and not done.triggered:
         return "stopped", ["stop.time came while work was unfinished", *_listed(waiting), *lost]
     notes = lost + _notes(world)
@@ -172,11 +173,15 @@ def _notes(world: World) -> list[str]:
     policy = world.loaded.dispatch["packet"].policy
     notes = world.moe.notes() + world.admission.notes()
     notes += [f"GPU {device.index} ran out of memory" for device in world.gpus.out_of_memory()[:_LISTED]]
-    if world.loaded.scenario.packets or policy.module.pick is None:
+    scenario = world.loaded.scenario
+    if scenario.packets:
         return notes
-    engine = world.loaded.scenario.engine
-    spread = f"{policy.name} stands for an even spread over all equal-cost paths"
-    return [*notes, f"the engine {engine} has no packets: {spread}"]
+    told = []
+    if chooses(policy.module):
+        told.append(f"{policy.name} stands for an even spread over all equal-cost paths")
+    if any(event.set == "loss" for event in scenario.events):
+        told.append("events that lose packets change nothing")
+    return notes + [f"the engine {scenario.engine} has no packets: {text}" for text in told]
 
 
 @contextmanager

@@ -18,9 +18,12 @@ def tables_of(world: World) -> dict[str, Any]:
     tables = {"flows": _flows_table(world), "links": _links_table(world)}
     if world.loaded.scenario.telemetry.flow_times:
         transport = world.loaded.scenario.fabric.transport
-        sizes = Transport(transport.payload + transport.header, transport.rto)
+        timeout = world.derived.rto if world.derived is not None else 0
+        sizes = Transport(transport.payload + transport.header, timeout)
         tables |= explain(world.flows, world.network.explain(), world.topology, sizes)
     tables |= admission_tables(world)
+    if world.failures is not None and world.failures.rows:
+        tables["failures"] = frame("failures", world.failures.columns(world.telemetry.progress()))
     rows = world.collectives.rows
     if rows:
         size, ranks = np.array([row.bytes for row in rows]), np.array([row.ranks for row in rows])

@@ -46,6 +46,7 @@ class Telemetry:
         asked: list[str],
         backlog: Callable[[], int],
         shortest: int | None = None,
+        packets: bool = True,
     ) -> None:
         self._clock, self._network = clock, network
         self._fixed = interval is not None
@@ -59,6 +60,9 @@ class Telemetry:
         self._backlog = backlog
         self._sent = np.zeros(topology.links, dtype=np.int64)
         self.links = LinkSamples(topology)
+        # engines without packets count a delivery when a stream ends: there the bytes into the hosts tell more
+        self._inward = None if packets else np.flatnonzero(topology.link_dst < topology.hosts)
+        self._delivered: list[float] = []  # bytes up to each sample
         # time, mean and longest queue of the groups, bytes sent by their links since the sample before, backlog
         self.samples: list[tuple[int, NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], int]] = []
         clock.process(self._run())
@@ -80,6 +84,10 @@ class Telemetry:
         mean = np.add.reduceat(queues, self._begin) / self._size
         longest = np.maximum.reduceat(queues, self._begin)
         self.samples.append((now, mean, longest, moved[self._links], self._backlog()))
+        inward = self._inward
+        self._delivered.append(
+            float(self._network.delivered_bytes() if inward is None else state.sent_bytes[inward].sum())
+        )
 
     def _thin(self) -> None:
         """Keeps every other sample: the queues of the later of two, the bytes of both."""
@@ -89,8 +97,13 @@ class Telemetry:
                 self.samples[::2], self.samples[1::2], strict=True
             )
         ]
+        self._delivered = self._delivered[1::2]
         self._interval *= 2
         self.links.slow_down()
+
+    def progress(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """([samples] ps, [samples] bytes delivered up to then)."""
+        return np.array([time for time, *_ in self.samples], dtype=np.int64), np.array(self._delivered)
 
     def columns(self) -> dict[str, Any]:
         """The columns of the table ``series``."""

@@ -121,7 +121,7 @@ def _ideal(runs: Sequence[Results]) -> str:
 
 
 def _nothing_dropped(runs: Sequence[Results]) -> str:
-    if any(_sum(run, "links", "dropped") for run in runs):
+    if any(_sum(run, "links", what) for run in runs for what in ("dropped", "trimmed", "paused_us")):
         return ""
     longest = max((_longest_queue(run) for run in runs), default=0)
     return f"no packet was dropped: the longest queue of a switch was {longest:,} B"
@@ -138,6 +138,29 @@ def _nothing_sent_again(runs: Sequence[Results]) -> str:
     if any(_sum(run, "flows", "retransmitted") for run in runs):
         return ""
     return "no packet was lost, so nothing was sent again"
+
+
+def _no_control(runs: Sequence[Results]) -> str:
+    kinds = {str(run.manifest["policies"].get("transport", {}).get("kind", "window")) for run in runs}
+    if kinds - {"window", "line_rate"}:
+        return ""
+    return f"the transport {' or '.join(sorted(kinds))} is no congestion control"
+
+
+def _never_paused(runs: Sequence[Results]) -> str:
+    if any(_sum(run, "links", "dropped") or _sum(run, "links", "paused_us") for run in runs):
+        return ""
+    return "no link was paused and no packet was dropped"
+
+
+def _nothing_cut(runs: Sequence[Results]) -> str:
+    return "" if any(_sum(run, "links", "trimmed") for run in runs) else "no packet was cut to its header"
+
+
+def _nothing_reordered(runs: Sequence[Results]) -> str:
+    if any(_sum(run, "flows", "reordered") or _sum(run, "flows", "retransmitted") for run in runs):
+        return ""
+    return "every packet arrived in order"
 
 
 def _without(table: str, what: str) -> Callable[[Sequence[Results]], str]:
@@ -178,7 +201,11 @@ _REASONS: list[tuple[tuple[str, ...], _Why]] = [
     (("dispatch.path",), _overruled),
     (("dispatch.path", "dispatch.packet"), _ideal),
     (("dispatch.path", "dispatch.packet", "variant"), _one_path),
-    (("fabric.switch.buffer", "fabric.switch.overflow"), _nothing_dropped),
+    (("fabric.transport.parameters", "fabric.transport.ack_every", "fabric.transport.reorder"), _no_control),
+    (("fabric.switch.pause", "fabric.switch.shared"), _never_paused),
+    (("fabric.switch.buffer", "fabric.switch.overflow", "fabric.switch.shared"), _nothing_dropped),
+    (("fabric.switch.header_buffer", "fabric.switch.bounce"), _nothing_cut),
+    (("fabric.transport.receiver", "fabric.transport.reorder"), _nothing_reordered),
     (("fabric.switch.ecn",), _nothing_marked),
     (("fabric.transport.rto", "fabric.transport.recovery"), _nothing_sent_again),
     (("dispatch.collective",), _without("collectives", "the workload has no collective")),

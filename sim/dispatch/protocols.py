@@ -9,7 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.topology import Topology
-from sim.dispatch.api import ControllerParams, Exchange, Flow, Layout, Message, Piece, Plan, PolicyParams, Problem
+from sim.dispatch.api import (
+    ControllerParams,
+    Exchange,
+    Flow,
+    Layout,
+    Message,
+    PathFacts,
+    Piece,
+    Plan,
+    PolicyParams,
+    Problem,
+)
 from sim.dispatch.views import AdmissionView, Batch, ExpertView, PathView
 from solvers.expert_plan import ExpertPlan, Traffic
 
@@ -44,13 +55,44 @@ class ReactsToTimeout(Protocol):
 class PacketPolicy(Protocol):
     """A module in ``packet/``: ``Params``, ``pick`` (compiled, see ``sim/engine/signatures.py``), ``state``.
 
-    ``uses_queues``: whether ``pick`` reads the candidates' queues (they are computed only then).
+    ``uses_queues``: whether ``pick`` reads the candidates' queues (they are computed only then). What may be absent:
+    ``uses_loads``, the same of the links' loads, which fade by ``load_alpha(params)`` every ``load_period(params)`` ps;
+    ``uses_buffer``, ``state`` gets the bytes of a port's buffer as one more argument; ``learn``, with ``stamps``
+    ("loads" or "queues") saying what packets gather the largest of on their way; ``tick``, called every
+    ``period(params)`` ps.
     """
 
     uses_queues: bool
 
     def state(self, topology: Topology, params: PolicyParams, key: int) -> NDArray[np.int64]:
         """The policy's memory at the start. ``key`` is a 63-bit random number of this run and policy."""
+        ...
+
+
+class HostPolicy(Protocol):
+    """A module in ``packet/`` whose hosts choose entropies, which switches hash: as above, but ``pick`` is None.
+
+    ``spread`` chooses the entropy of a packet, ``hear`` (may be absent) is told what became of it.
+    """
+
+    uses_queues: bool
+
+    def memory(self, topology: Topology, params: PolicyParams, window: int, key: int) -> NDArray[np.int64]:
+        """What each flow's own memory begins with. ``window``: packets that a flow may have in flight at first."""
+        ...
+
+
+class CongestionControl(Protocol):
+    """A module in ``transport/``: ``Params``, ``react`` (compiled, see ``sim/engine/signatures.py``), ``memory``.
+
+    What may be absent: ``uses_telemetry``, ACKs bring what each link noted when the packet left it; ``uses_sent``,
+    ``react`` is called for packets sent too; ``marking(params, facts)``, the kmin, kmax (bytes) and pmax that it wants
+    where the scenario has no ``ecn``, or None; ``options(params, facts)``, what the transport around it does, by name
+    (credit, credit_share, credit_packets, ack_every, reorder; see ``sim/network/settings.py``).
+    """
+
+    def memory(self, params: PolicyParams, facts: PathFacts) -> NDArray[np.float64]:
+        """What a flow begins with: window, rate, timer, then words of its own; the same number for all facts."""
         ...
 
 

@@ -23,7 +23,7 @@ from types import ModuleType
 from models.errors import InputError, Problem, nearest
 from sim.dispatch.api import ControllerParams, PolicyParams
 
-LEVELS = ("collective", "path", "packet", "expert", "admission")
+LEVELS = ("collective", "path", "packet", "transport", "expert", "admission")
 LATER_LEVELS = ("request",)
 NAME = re.compile(r"[a-z0-9_-]+\Z")
 _GROUP = "spillway.policies"
@@ -35,7 +35,20 @@ _NEEDS = {
     "expert": ("Policy",),
     "admission": ("Policy",),
     "packet": ("pick", "state", "uses_queues"),
+    "transport": ("react", "memory"),
 }
+# what a module may have beside that; True: the value is True or False, False: it can be called
+_MAY_HAVE = {
+    "packet": {
+        **dict.fromkeys(("uses_queues", "uses_loads", "uses_buffer"), True),
+        **dict.fromkeys(("spread", "hear", "memory", "learn", "tick", "period"), False),
+    },
+    "transport": {
+        **dict.fromkeys(("uses_telemetry", "uses_sent"), True),
+        **dict.fromkeys(("marking", "options"), False),
+    },
+}
+STAMPS = ("", "loads", "queues")  # what a packet policy may have its packets gather
 
 
 @dataclass(frozen=True)
@@ -168,13 +181,39 @@ def _faults(module: ModuleType, level: str | None) -> Iterable[str]:
         yield f"the policy has no 'Params'; write class Params({base.__name__})"
     elif not (isinstance(params, type) and issubclass(params, base)):
         yield f"'Params' must be a class derived from sim.dispatch.api.{base.__name__}"
+    may_have = _MAY_HAVE.get(level or "", {})
     for needed in _NEEDS.get(level or "", ()):
         if not hasattr(module, needed):
             yield f"a {level} policy needs '{needed}'"
-        elif needed == "uses_queues" and not isinstance(module.uses_queues, bool):
-            yield "'uses_queues' must be True or False"
-        elif needed != "uses_queues" and not callable(getattr(module, needed)):
+        elif needed not in may_have and not callable(getattr(module, needed)):
+            if needed == "pick" and module.pick is None and hasattr(module, "spread"):
+                continue  # hosts choose, not switches
             yield f"'{needed}' can't be called"
+    for name, is_flag in may_have.items():
+        value = getattr(module, name, None)
+        if is_flag and hasattr(module, name) and not isinstance(value, bool):
+            yield f"'{name}' must be True or False"
+        elif not is_flag and value is not None and not callable(value):
+            yield f"'{name}' can't be called"
+    if level == "packet":
+        yield from _incomplete(module)
+
+
+def _incomplete(module: ModuleType) -> Iterable[str]:
+    """What parts of a packet policy need beside them."""
+    has = {name for name in ("spread", "hear", "memory", "learn", "tick", "period") if getattr(module, name, None)}
+    if {"spread", "hear"} & has and "memory" not in has:
+        yield "a policy with 'spread' needs 'memory'"
+    if "hear" in has and "spread" not in has:
+        yield "'hear' belongs to a policy with 'spread'"
+    if "spread" in has and (getattr(module, "pick", None) or "learn" in has):
+        yield "where hosts 'spread', switches hash: there is no pick and no learn"
+    if "tick" in has and "period" not in has:
+        yield "a policy with 'tick' needs 'period'"
+    if getattr(module, "stamps", "") not in STAMPS:
+        yield f"'stamps' must be one of {', '.join(map(repr, STAMPS))}"
+    elif "learn" in has and not getattr(module, "stamps", ""):
+        yield "a policy with 'learn' needs 'stamps'"
 
 
 def _execute(file: Path, shown: str, source: bytes) -> ModuleType:

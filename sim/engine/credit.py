@@ -178,7 +178,7 @@ def credit_due(w, number, now):  # type: ignore[no-untyped-def]
     """A receiving host may grant the next credit: to the first that wants some, else ahead to one that has enough."""
     pacer = pacer_at(w.grants, number)
     pacer.armed = 0
-    full = w.credit_packets * w.mtu // QUANTUM
+    full = -(-w.credit_packets * w.mtu // QUANTUM)
     slot = pacer.active_first
     if slot >= 0:
         flow, s = flow_at(w.flows, slot), sender_at(w.senders, slot)

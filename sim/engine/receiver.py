@@ -163,15 +163,15 @@ def _take_header(w, index, packet, link, now):  # type: ignore[no-untyped-def]
         _answer(w, flow, s, index, packet, NACK, link, now)
 
 
-@njit(_VOID(World, _LONG, Packet, _LONG), internal=True)
-def _take_rts(w, index, packet, now):  # type: ignore[no-untyped-def]
-    """A sender has no credit."""
+@njit(_VOID(World, _LONG, Packet, _LONG, _LONG), internal=True)
+def _take_rts(w, index, packet, link, now):  # type: ignore[no-untyped-def]
+    """A sender has no credit. It is told what has arrived: what it takes for lost may be that."""
     slot = packet.flow
     flow, s = flow_at(w.flows, slot), sender_at(w.senders, slot)
     w.acks_arrived += 1
     hear_target(w, flow, s, slot, note(w, index, 0), now)
     wants_credit(w, flow, s, slot, now)
-    _keep_quiet(w, flow, slot, index, now)
+    _answer(w, flow, s, index, packet, ACK, link, now)
 
 
 @njit(_VOID(World, _LONG, Packet, _LONG, _LONG), internal=True)
@@ -185,7 +185,7 @@ def arrived(w, index, packet, link, now):  # type: ignore[no-untyped-def]
     elif kind == TRIMMED:
         _take_header(w, index, packet, link, now)
     elif kind == RTS:
-        _take_rts(w, index, packet, now)
+        _take_rts(w, index, packet, link, now)
     elif kind == PULL:
         hear_pull(w, index, packet, now)
     else:

@@ -45,6 +45,9 @@ class FluidNetwork:
         self._stops: set[int] = set()
         self._unborn: list[Done] = []  # streams that were stopped in the instant of their start
         self._links: dict[int, bool] = {}
+        self._rates: dict[int, int] = {}
+        self._up = np.ones(topology.links, dtype=np.bool_)
+        self._full = self._nominal.copy()  # capacity of links that are up
         self._new_routes = False
         self._spread: dict[int, tuple[int, int]] = {}  # streams over all paths: (src, dst)
         links = np.zeros(topology.links, dtype=memory.LINK)
@@ -107,13 +110,20 @@ class FluidNetwork:
     def set_links(self, links: Sequence[int], up: bool) -> None:
         self._links.update(dict.fromkeys(links, up))
 
+    def set_rates(self, links: Sequence[int], rates: Sequence[int]) -> None:
+        self._rates.update(zip(links, rates, strict=True))
+
+    def set_loss(self, links: Sequence[int], share: float) -> None:
+        """There are no packets to lose."""
+
     def set_routes(self, routes: Routes) -> None:
         """Streams over all paths take the new shares at the next commit."""
         self._routes = routes
         self._new_routes = True
 
     def pending(self) -> bool:
-        return bool(self._starts or self._moves or self._stops or self._links or self._new_routes)
+        changed = self._links or self._rates
+        return bool(self._starts or self._moves or self._stops or changed or self._new_routes)
 
     def commit(self, now: int) -> None:
         if not self.pending():
@@ -126,12 +136,10 @@ class FluidNetwork:
             starts = self._changed(starts, now)
         links = capacities = 0
         changed: list[int] = []
-        if self._links:
-            changed = sorted(self._links)
-            numbers = np.array(changed, dtype=np.int32)
-            capacity = np.where([self._links[link] for link in changed], self._nominal[numbers], 0.0)
+        if self._links or self._rates:
+            changed = sorted({*self._links, *self._rates})
+            numbers, capacity = self._capacities(changed)
             links, capacities = numbers.ctypes.data, capacity.ctypes.data
-            self._links = {}
         lone = len(starts) == 1 and not (self._moves or self._stops or self._new_routes)
         one = starts[0] if lone else None
         if one is not None and one.path is not None:
@@ -153,6 +161,16 @@ class FluidNetwork:
             self._base, orders.ctypes.data, len(orders), path.ctypes.data, shares.ctypes.data,
             links, capacities, len(changed), now,
         )  # fmt: skip
+
+    def _capacities(self, changed: list[int]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """The links that have changed, and what they can carry from now on."""
+        for link, up in self._links.items():
+            self._up[link] = up
+        for link, rate in self._rates.items():
+            self._full[link] = rate * self._efficiency
+        self._links, self._rates = {}, {}
+        numbers = np.array(changed, dtype=np.int32)
+        return numbers, np.where(self._up[numbers], self._full[numbers], 0.0)
 
     def _changed(self, starts: list[Stream], now: int) -> list[Stream]:
         """Starts over the ways that they were given since; those that were stopped since are none."""

@@ -1,7 +1,8 @@
 """The ideal network: a transfer takes latency + bits / rate of its own path, and nobody shares anything.
 
 For tests, and for the unloaded reference of every slowdown. A stream over all equal-cost paths goes at the largest
-rate that its fixed split allows with the fabric to itself. Links that are down stop new streams and those under way.
+rate that its fixed split allows with the fabric to itself. Links that are down stop new streams and those under way,
+slower ones slow them down.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ class IdealNetwork:
         self._moves: dict[int, tuple[int, ...] | None] = {}
         self._stops: set[int] = set()
         self._links: dict[int, bool] = {}
+        self._rates: dict[int, int] = {}
+        self._rate: list[int] = topology.link_rate.tolist()  # bit/s now
         self._new_routes = False
         self._done: list[Done] = []
         self._explains = explains
@@ -79,16 +82,25 @@ class IdealNetwork:
     def set_links(self, links: Sequence[int], up: bool) -> None:
         self._links.update(dict.fromkeys(links, up))
 
+    def set_rates(self, links: Sequence[int], rates: Sequence[int]) -> None:
+        self._rates.update(zip(links, rates, strict=True))
+
+    def set_loss(self, links: Sequence[int], share: float) -> None:
+        """There are no packets to lose."""
+
     def set_routes(self, routes: Routes) -> None:
         self._routes = routes
         self._new_routes = True
 
     def pending(self) -> bool:
-        return bool(self._starts or self._moves or self._stops or self._links or self._new_routes)
+        changed = self._links or self._rates
+        return bool(self._starts or self._moves or self._stops or changed or self._new_routes)
 
     def commit(self, now: int) -> None:
         for link, up in self._links.items():
             self._up[link] = up
+        for link, rate in self._rates.items():
+            self._rate[link] = rate
         moves = self._moves
         if self._new_routes:
             moves = {number: None for number, t in self._transfers.items() if t.stream.path is None} | moves
@@ -99,9 +111,10 @@ class IdealNetwork:
                 transfer.stream = transfer.stream._replace(path=path)
                 self._take_path(transfer)
                 self._pace(transfer, now)
-        if self._links:
+        changed = {*self._links, *self._rates}
+        if changed:
             for transfer in self._transfers.values():
-                if not self._gone(transfer, now) and any(link in self._links for link in transfer.links):
+                if not self._gone(transfer, now) and not changed.isdisjoint(transfer.links):
                     self._pace(transfer, now)
         for number in sorted(self._stops):
             transfer = self._transfers.get(number)
@@ -116,7 +129,8 @@ class IdealNetwork:
             transfer = self._transfers[stream.id] = _Transfer(stream._replace(path=way), now)
             self._take_path(transfer)
             self._pace(transfer, now)
-        self._starts, self._moves, self._stops, self._links, self._new_routes = [], {}, set(), {}, False
+        self._starts, self._moves, self._stops, self._new_routes = [], {}, set(), False
+        self._links, self._rates = {}, {}
 
     def _stop(self, transfer: _Transfer, now: int) -> None:
         """What has drained is delivered. With less than a byte left a stream drains."""
@@ -171,7 +185,7 @@ class IdealNetwork:
         """The rate from now on, and when the last byte arrives."""
         transfer.left, transfer.since = transfer.left_at(now), now
         limits = [
-            int(self.topology.link_rate[link]) * self._efficiency / Fraction(share).limit_denominator(10**6)
+            self._rate[link] * self._efficiency / Fraction(share).limit_denominator(10**6)
             for link, share in zip(transfer.links, transfer.shares, strict=True)
         ]
         own = self.topology.link_src[list(transfer.links)] == transfer.stream.src

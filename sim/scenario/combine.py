@@ -15,7 +15,7 @@ from sim.scenario.arriving import Gaps
 from sim.scenario.demands import Demands
 from sim.scenario.demands import Poisson as DemandPoisson
 from sim.scenario.moe import Moe
-from sim.scenario.schema import Scenario
+from sim.scenario.schema import ACK, Scenario
 from sim.scenario.tree import Path, Tree
 from sim.scenario.workloads import Collective, Flows, Matrix, Poisson
 
@@ -45,10 +45,9 @@ def scenario(scenario: Scenario, dispatch: dict[str, Any], tree: Tree) -> list[P
     def add(message: str, *path: str | int) -> None:
         problems.append(tree.value_mark(path).problem(message))
 
-    transport, buffer = scenario.fabric.transport, scenario.fabric.switch.buffer
-    packet = transport.payload + transport.header
-    if buffer != "unlimited" and buffer < packet:
-        add(f"the buffer is smaller than one packet of {packet} B (mtu and header)", "fabric", "switch", "buffer")
+    problems += ports(scenario, tree)
+    if "transport" in dispatch and scenario.packets:
+        problems += transports(scenario, dispatch, tree)
     for index, item in enumerate(scenario.workload):
         if isinstance(item, Flows) and not _ends(item, scenario):
             add("the flows never end: give count, until or stop.time", "workload", index)
@@ -60,6 +59,52 @@ def scenario(scenario: Scenario, dispatch: dict[str, Any], tree: Tree) -> list[P
         problems += collectives(scenario, dispatch, tree, hosts)
     if size is not None:
         problems += memory(scenario, dispatch, tree, *size)
+    return problems
+
+
+def ports(scenario: Scenario, tree: Tree) -> list[Problem]:
+    """Buffers that hold no packet."""
+    transport, base = scenario.fabric.transport, ("fabric", "switch")
+    packet = transport.payload + transport.header
+    found: list[Path] = []
+    if isinstance(scenario.fabric.switch.buffer, int) and scenario.fabric.switch.buffer < packet:
+        found.append((*base, "buffer"))
+    for name, change in scenario.fabric.links.items():
+        if isinstance(change.buffer, int) and change.buffer < packet:
+            found.append(("fabric", "links", name, "buffer"))
+    if scenario.fabric.switch.shared is not None and scenario.fabric.switch.shared.buffer < packet:
+        found.append((*base, "shared", "buffer"))
+    text = f"the buffer is smaller than one packet of {packet} B (mtu and header)"
+    problems = [tree.value_mark(path).problem(text) for path in found]
+    room = scenario.fabric.switch.header_buffer
+    if room != "auto" and room < ACK:
+        text = f"the header buffer is smaller than a header of {ACK} B"
+        problems.append(tree.value_mark((*base, "header_buffer")).problem(text))
+    return problems
+
+
+def transports(scenario: Scenario, dispatch: dict[str, Any], tree: Tree) -> list[Problem]:
+    """What a transport can't do with these switches, policies and keys."""
+    problems: list[Problem] = []
+    transport, module = scenario.fabric.transport, dispatch["transport"].policy.module
+    fabric: Path = ("fabric", "transport")
+
+    def add(message: str, *paths: Path) -> None:
+        problems.append(tree.value_mark(_written(tree, *paths)).problem(message))
+
+    own = module.react is not None and "window" in dispatch["transport"].policy.Params.model_fields
+    if own and transport.window != "auto":
+        add(f"{transport.kind} has its own: give fabric.transport.parameters.window", (*fabric, "window"))
+    if transport.kind == "line_rate":
+        if scenario.fabric.switch.overflow == "trim":
+            text = "line_rate sends nothing again, so trimming has no use; take a window or a congestion control"
+            add(text, ("fabric", "switch", "overflow"))
+        packet = dispatch["packet"].policy if "packet" in dispatch else None
+        if packet is not None and any(getattr(packet.module, name, None) for name in ("hear", "learn")):
+            add(f"{packet.name} learns from ACKs, and line_rate has none", ("dispatch", "packet"), (*fabric, "kind"))
+    if scenario.engine == "reference" and getattr(module, "uses_telemetry", False):
+        text = f"the reference engine has no telemetry, which {transport.kind} needs; take engine: packet"
+        add(text, (*fabric, "kind"))
     return problems
 
 

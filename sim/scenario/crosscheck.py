@@ -21,6 +21,7 @@ from sim.rng import Streams
 from sim.scenario import combine
 from sim.scenario.arriving import Fixed, Gravity, RackSkewed
 from sim.scenario.check_demands import demand_problems
+from sim.scenario.check_events import event_problems
 from sim.scenario.check_moe import gpu_problems, moe_problems
 from sim.scenario.demands import Demands
 from sim.scenario.gates import Gate
@@ -56,7 +57,8 @@ def cross_check(loaded: Loaded, topology: Topology) -> None:
     check.problems += combine.memory(
         loaded.scenario, loaded.dispatch, loaded.tree, topology.hosts, topology.links // 2, check.mean_gap
     )
-    check.events()
+    check.overrides()
+    check.problems += event_problems(loaded, topology)
     for index, name in enumerate(loaded.scenario.telemetry.links):
         check.link(name, ("telemetry", "links", index))
     if check.problems:
@@ -267,15 +269,13 @@ class _Check:
         ends = {(hosts[message.src], hosts[message.dst]) for message in messages if message.bytes}
         return min((pair for pair in ends if not self.reaches(*pair)), default=None)
 
-    def events(self) -> None:
-        names = self.topology.node_name
-        for index, event in enumerate(self.loaded.scenario.events):
-            if event.link is not None:
-                self.link(event.link, ("events", index, "link"))
-            elif self.topology.node_index.get(event.switch, -1) < self.topology.hosts:
-                is_host = event.switch in self.topology.node_index
-                text = f"'{event.switch}' is a host" if is_host else f"no switch '{event.switch}'"
-                self.add(("events", index, "switch"), f"{text}{nearest(event.switch, names[self.topology.hosts :])}")
+    def overrides(self) -> None:
+        """Buffers and marking are the switches' business."""
+        for name, change in self.loaded.scenario.fabric.links.items():
+            ports = self.topology.link_src[list(self.topology.find_links(name))] >= self.topology.hosts
+            for key in ("buffer", "ecn"):
+                if getattr(change, key) is not None and not ports.any():
+                    self.add(("fabric", "links", name, key), f"'{name}' leaves a host, whose NIC queues without limit")
 
 
 def _parts(topology: Topology) -> list[set[Any]]:

@@ -22,11 +22,12 @@ LATER = "not in this version"
 class Section(BaseModel):
     """A mapping of the scenario. Unknown keys are errors, types are exact, values can't change.
 
-    ``later`` names keys that are planned: they get their own message.
+    ``later`` names keys that are planned: they get their own message. ``elsewhere``: keys that stand in another place.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
     later: ClassVar[tuple[str, ...]] = ()
+    elsewhere: ClassVar[dict[str, str]] = {}
     _reasons: dict[str, str] = PrivateAttr(default_factory=dict)  # of values that neither the user nor a default gave
 
     def with_values(self, values: dict[str, Any], reason: str) -> Self:

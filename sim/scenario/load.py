@@ -25,6 +25,7 @@ from sim.scenario.overrides import Override
 from sim.scenario.positions import read_file, read_text
 from sim.scenario.schema import Dispatch, Scenario
 from sim.scenario.show import effective_of
+from sim.scenario.transports import Transport
 from sim.scenario.tree import Mark, Path, Tree
 
 
@@ -190,6 +191,9 @@ def _dispatch(tree: Tree, registry: Registry, problems: list[Problem]) -> dict[s
     written = tree.data.get("dispatch")
     written = written if isinstance(written, dict) else {}
     for level in LEVELS:
+        if level == "transport":
+            choices |= _transport(tree, registry, problems)
+            continue
         value = written.get(level, Dispatch.model_fields[level].default)
         path: Path = ("dispatch", level)
         params: dict[str, Any] = {}
@@ -201,16 +205,43 @@ def _dispatch(tree: Tree, registry: Registry, problems: list[Problem]) -> dict[s
             message = f"a {level} policy is a name or a mapping {{kind: name, ...}}"
             problems.append(tree.value_mark(path).problem(message))
             continue
-        try:
-            policy = registry.load(level, value)
-            choices[level] = Choice(policy, policy.Params.model_validate(params, strict=True))
-        except UnknownPolicyError as error:
-            problems.append(tree.value_mark(path).problem(str(error)))
-        except ValidationError as error:
-            problems += explain(error, policy.Params, tree, ("dispatch", level))
-        except InputError as error:
-            problems += error.problems
+        choices |= _choice(registry, level, value, params, tree, path, ("dispatch", level), problems)
     return choices
+
+
+def _transport(tree: Tree, registry: Registry, problems: list[Problem]) -> dict[str, Choice]:
+    """The policy of the level ``transport``, if it could be loaded. What is no word or mapping, the schema reports."""
+    fabric = tree.data.get("fabric")
+    written = fabric.get("transport") if isinstance(fabric, dict) else None
+    written = written if isinstance(written, dict) else {}
+    name, params = written.get("kind", Transport.model_fields["kind"].default), written.get("parameters", {})
+    if not isinstance(name, str) or not isinstance(params, dict):
+        return {}
+    base: Path = ("fabric", "transport")
+    return _choice(registry, "transport", name, params, tree, (*base, "kind"), (*base, "parameters"), problems)
+
+
+def _choice(
+    registry: Registry,
+    level: str,
+    name: str,
+    params: dict[str, Any],
+    tree: Tree,
+    path: Path,
+    base: Path,
+    problems: list[Problem],
+) -> dict[str, Choice]:
+    """The policy with its parameters by level, if both are right. ``path`` is of its name, ``base`` of these."""
+    try:
+        policy = registry.load(level, name)
+        return {level: Choice(policy, policy.Params.model_validate(params, strict=True))}
+    except UnknownPolicyError as error:
+        problems.append(tree.value_mark(path).problem(str(error)))
+    except ValidationError as error:
+        problems += explain(error, policy.Params, tree, base)
+    except InputError as error:
+        problems += error.problems
+    return {}
 
 
 def _files(tree: Tree, file: FilePath, problems: list[Problem]) -> list[FilePath]:

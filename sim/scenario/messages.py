@@ -96,6 +96,8 @@ def unknown_key(name: str, owner: type[BaseModel] | None) -> str:
     """The message for a key that a mapping does not have."""
     if name in getattr(owner, "later", ()):
         return f"'{name}' is {LATER}"
+    if name in getattr(owner, "elsewhere", {}):
+        return f"'{name}' is not chosen here but under {owner.elsewhere[name]}"  # type: ignore[union-attr]
     if owner is None:
         return f"unknown key '{name}'"
     return f"unknown key '{name}'{nearest(name, owner.model_fields)}"

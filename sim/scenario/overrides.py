@@ -11,11 +11,13 @@ from sim.dispatch.registry import LEVELS, NAME
 from sim.scenario.fields import shown
 from sim.scenario.positions import read_value
 from sim.scenario.schema import Dispatch
+from sim.scenario.transports import Transport
 from sim.scenario.tree import Mark, Path, Tree
 
 _TOP = ("dispatch", "gpus", "stop", "telemetry")
+_TRANSPORT = ("fabric", "transport")
 # a mapping set over one of these changes only the keys it names
-SECTIONS = {(), ("fabric",), ("fabric", "switch"), ("fabric", "transport"), *((name,) for name in _TOP)}
+SECTIONS = {(), ("fabric",), ("fabric", "switch"), _TRANSPORT, *((name,) for name in _TOP)}
 _FIXED = ("variants", "plugins")  # what a variant can't change
 
 
@@ -48,8 +50,13 @@ def from_options(
         given += _option("seed", str(seed), "--seed", "--seed", problems)
     for key, value in varied:
         given += _option(key, value, f"--vary:{key}", "--vary", problems)
-    given.sort(key=lambda override: override.path[-1] != "kind" or override.path[0] != "dispatch")
+    given.sort(key=_after_kind)
     return [one for index, one in enumerate(given) if not _lost(one, given[index + 1 :], problems)]
+
+
+def _after_kind(override: Override) -> bool:
+    """Whether an override waits for others: a kind of policy takes the parameters of the old one away."""
+    return override.path[-1] != "kind" or (override.path[0] != "dispatch" and override.path[:2] != _TRANSPORT)
 
 
 def _option(key: str, value: str, label: str, origin: str, problems: list[Problem]) -> list[Override]:
@@ -78,7 +85,7 @@ def split(key: str) -> Path:
     """The path of a dotted key. Numbers are positions of lists; names of links may hold dots."""
     steps = key.split(".")
     if steps[:2] == ["fabric", "links"] and len(steps) > 3:
-        tail = [steps[-1]] if steps[-1] in {"rate", "delay"} else []
+        tail = [steps[-1]] if steps[-1] in {"rate", "delay", "buffer", "ecn"} else []
         name = ".".join(steps[2 : len(steps) - len(tail)])
         return ("fabric", "links", name, *tail)
     if steps[0] == "variants" and len(steps) > 3:
@@ -104,7 +111,7 @@ def flat(override: Override) -> list[Override]:
         mark = override.value.keys.get((name,), override.mark)
         mark = Mark(mark.file, mark.line, mark.column, override.mark.origin)
         parts += flat(Override((*override.path, name), override.value.subtree((name,)), mark))
-    return parts
+    return sorted(parts, key=_after_kind) if override.path == _TRANSPORT else parts
 
 
 def _write(tree: Tree, one: Override) -> None:
@@ -122,6 +129,10 @@ def _write(tree: Tree, one: Override) -> None:
             tree.put(path[:2], value, one.mark)
             return
         _as_mapping(tree, path[:2], one.mark)
+    if path == (*_TRANSPORT, "kind") and tree.has((*_TRANSPORT, "parameters")):
+        before = tree.get(path) if tree.has(path) else Transport.model_fields["kind"].default
+        if before != value.data:
+            tree.remove((*_TRANSPORT, "parameters"))
     tree.put(path, value, one.mark)
 
 
@@ -172,7 +183,8 @@ def take_variants(tree: Tree, problems: list[Problem]) -> dict[str | None, list[
         if changes is not None and not isinstance(changes, dict):
             problems.append(mark.problem(f"a variant is a mapping of overrides, not {shown(changes)}"))
             continue
-        variants[name] = [one for key in changes or {} for one in _of_variant(whole, name, key, problems)]
+        ones = [one for key in changes or {} for one in _of_variant(whole, name, key, problems)]
+        variants[name] = sorted(ones, key=_after_kind)
     return variants
 
 

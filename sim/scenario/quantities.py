@@ -17,23 +17,23 @@ from models import units
 
 @dataclass(frozen=True)
 class Quantity:
-    """Mark on a field: its dimension, and the word that may stand in its place (``auto``, ``unlimited``), if any."""
+    """Mark on a field: its dimension, and the words that may stand in its place (``auto``, ``unlimited``), if any."""
 
     dimension: str
-    word: str | None = None
+    words: tuple[str, ...] = ()
 
     def parse(self, value: object) -> object:
-        """The integer of the base unit, or the word itself; ValueError with the reason."""
-        if self.word is not None and value == self.word:
+        """The integer of the base unit, or a word itself; ValueError with the reason."""
+        if value in self.words:
             return value
         try:
             if self.dimension == "frequency":
                 return units.parse_frequency(value)
             return units.parse(value, self.dimension)
         except ValueError as error:
-            if self.word is None:
+            if not self.words:
                 raise
-            raise ValueError(f"{error}, or the word {self.word}") from None
+            raise ValueError(f"{error}, or the word {' or '.join(self.words)}") from None
 
     def show(self, value: object) -> object:
         """Text with a unit, exact."""
@@ -49,8 +49,9 @@ def _pieces(quantity: Quantity) -> tuple[Any, ...]:
 
 _TIME, _SIZE, _RATE = Quantity("time"), Quantity("size"), Quantity("rate")
 _FREQUENCY = Quantity("frequency")
-_SIZE_AUTO, _SIZE_UNLIMITED = Quantity("size", "auto"), Quantity("size", "unlimited")
-_TIME_AUTO, _TIME_MEASURED = Quantity("time", "auto"), Quantity("time", "measured")
+_SIZE_AUTO, _SIZE_UNLIMITED = Quantity("size", ("auto",)), Quantity("size", ("unlimited",))
+_SIZE_EITHER, _SIZE_PACKET = Quantity("size", ("auto", "unlimited")), Quantity("size", ("auto", "packet"))
+_TIME_AUTO, _TIME_MEASURED = Quantity("time", ("auto",)), Quantity("time", ("measured",))
 
 Time = Annotated[int, *_pieces(_TIME)]
 Size = Annotated[int, *_pieces(_SIZE)]
@@ -58,6 +59,8 @@ Rate = Annotated[int, *_pieces(_RATE)]
 Frequency = Annotated[Fraction, *_pieces(_FREQUENCY)]
 SizeOrAuto = Annotated[int | Literal["auto"], *_pieces(_SIZE_AUTO)]
 SizeOrUnlimited = Annotated[int | Literal["unlimited"], *_pieces(_SIZE_UNLIMITED)]
+SizeAutoOrUnlimited = Annotated[int | Literal["auto", "unlimited"], *_pieces(_SIZE_EITHER)]
+SizeAutoOrPacket = Annotated[int | Literal["auto", "packet"], *_pieces(_SIZE_PACKET)]
 TimeOrAuto = Annotated[int | Literal["auto"], *_pieces(_TIME_AUTO)]
 TimeOrMeasured = Annotated[int | Literal["measured"], *_pieces(_TIME_MEASURED)]
 

@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined
 
 from sim.dispatch.api import PolicyParams
 from sim.dispatch.registry import LEVELS, PARAMS, Registry
-from sim.scenario import arriving, clusters, demands, gates, schema, topologies, workloads
+from sim.scenario import arriving, clusters, demands, gates, schema, switches, topologies, transports, workloads
 from sim.scenario.fields import Kinds, Section, Words
 from sim.scenario.quantities import dimension_of
 from sim.scenario.show import source_of
@@ -42,11 +42,12 @@ of them on the same random numbers, and only them; `base: {}` is the scenario as
 `variants` or `plugins`.
 """
 _POLICIES = """
-## dispatch: policies and their parameters
+## Policies and their parameters
 
-A policy is a bare name, or a mapping `{kind: name, parameter: value}`. A packet policy other than `follow_path`
-chooses among all equal-cost ports and wins over a hashed path; beside `ethereal`, `static` or `subflows` it is an
-error, and it has no place in the fluid engine, where `spray` splits evenly.
+A policy is a bare name, or a mapping `{kind: name, parameter: value}`, one a level under `dispatch`. That of the level
+`transport` stands under `fabric.transport` with its parameters in `fabric.transport.parameters`. A packet policy other
+than `follow_path` chooses among all equal-cost ports and wins over a hashed path; beside `ethereal`, `static` or
+`subflows` it is an error, and it has no place in the fluid engine, where `spray` splits evenly.
 """
 
 
@@ -56,10 +57,14 @@ def reference() -> str:
     lines += _section("Scenario", schema.Scenario, "##")
     for title, model in (
         ("fabric", schema.Fabric),
-        ("fabric.links.NAME", schema.LinkChange),
-        ("fabric.switch", schema.Switch),
-        ("fabric.switch.ecn", schema.Ecn),
-        ("fabric.transport", schema.Transport),
+        ("fabric.links.NAME", switches.LinkChange),
+        ("fabric.links.NAME.ecn", switches.PortEcn),
+        ("fabric.switch", switches.Switch),
+        ("fabric.switch.ecn", switches.Ecn),
+        ("fabric.switch.shared", switches.Shared),
+        ("fabric.switch.pause", switches.PauseKeys),
+        ("fabric.transport", transports.Transport),
+        ("fabric.transport.receiver in_order", transports.InOrder),
         ("dispatch", schema.Dispatch),
         ("events", schema.Event),
         ("stop", schema.Stop),
@@ -146,7 +151,7 @@ def _takes(field: FieldInfo) -> str:
     if words is not None:
         text = ", ".join(f"`{word}`" for word in words.valid)
     elif quantity is not None:
-        text = quantity.dimension + (f" or `{quantity.word}`" if quantity.word else "")
+        text = " or ".join([quantity.dimension, *(f"`{word}`" for word in quantity.words)])
     else:
         text = _plain(field)
     if many and text.startswith("`all`"):

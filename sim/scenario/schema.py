@@ -5,93 +5,23 @@ Times are ps, sizes bytes, rates bit/s once loaded. Names of policies are checke
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import model_validator
 
 from sim.scenario.clusters import Topology
-from sim.scenario.fields import Section, absent, fault, key, list_of, mapping_of, words
+from sim.scenario.events import Event
+from sim.scenario.fields import Section, fault, key, list_of, mapping_of, words
 from sim.scenario.moe import Gpus
-from sim.scenario.quantities import Rate, Size, SizeOrAuto, SizeOrUnlimited, Time, TimeOrAuto
+from sim.scenario.quantities import Time, TimeOrAuto
+from sim.scenario.switches import LinkChange, Switch
+from sim.scenario.transports import Transport
 from sim.scenario.workloads import Workload
 
 ENGINES = ("packet", "fluid", "reference", "ideal")
 PACKET_ENGINES = ("packet", "reference")
 NAME = r"[a-z0-9_-]+"
 ACK = 64  # bytes
-BIGGEST_PACKET = 10**6  # bytes
-
-
-class LinkChange(Section):
-    """What is different on one link; what is left out stays as the topology has it."""
-
-    rate: Rate | None = key(None, "rate; absent: the topology's", gt=0)
-    delay: Time | None = key(None, "propagation delay; absent: the topology's")
-
-    @model_validator(mode="after")
-    def _something(self) -> LinkChange:
-        if self.rate is None and self.delay is None:
-            raise fault("an override changes rate, delay or both")
-        return self
-
-
-class Ecn(Section):
-    """Marking on enqueue: never below kmin, surely from kmax on, linear to pmax in between."""
-
-    kmin: Size = key(says="queue below which no packet is marked")
-    kmax: Size = key(says="queue from which every packet is marked")
-    pmax: float = key(1.0, "probability of a mark just below kmax", gt=0, le=1)
-
-    @model_validator(mode="after")
-    def _order(self) -> Ecn:
-        if self.kmin > self.kmax:
-            raise fault("kmin is above kmax", "kmin")
-        return self
-
-
-class Switch(Section):
-    """Output-queued switches: one queue a port."""
-
-    buffer: SizeOrUnlimited = key(10**6, "queue limit of a port, or the word unlimited")
-    ecn: Ecn | None = key(None, "marking; absent: none")
-    overflow: words("drop", later=("trim", "pause")) = key("drop", "what happens to a packet that does not fit")
-
-
-class Transport(Section):
-    """How hosts send. ``window``: fixed window with an ACK a packet; ``line_rate``: paced by the NIC, no ACKs."""
-
-    kind: words("window", "line_rate") = key("window", "window or line_rate")
-    mtu: Size = key(4096, "payload of a full packet", "McClure et al. 2025: 4096 B", gt=0)
-    wire_mtu: Size | None = key(None, "instead of mtu: payload and header of a packet", "absent: mtu + header", gt=0)
-    header: Size = key(64, "header of every packet", "htsim (UEC): 64 B")
-    window: SizeOrAuto = key("auto", "payload in flight at most; auto: one BDP of the longest pair's unloaded RTT")
-    recovery: words("selective_repeat", "go_back_n") = key("selective_repeat", "what is sent again after a loss")
-    rto: Time = key(10**9, "retransmission timeout", "code of Ethereal's authors: 1 ms", gt=0)
-
-    @model_validator(mode="after")
-    def _fits(self) -> Transport:
-        given = self.model_fields_set
-        if self.wire_mtu is not None and "mtu" in given:
-            raise fault("give either mtu (payload) or wire_mtu (payload and header), not both", "wire_mtu")
-        if self.wire_mtu is not None and self.wire_mtu <= self.header:
-            raise fault(f"wire_mtu must be above the header of {self.header} B", "wire_mtu")
-        if self.payload + self.header >= BIGGEST_PACKET:
-            raise fault("a packet (mtu and header) must be below 1MB", "wire_mtu" if self.wire_mtu else "mtu")
-        if self.kind == "line_rate":
-            for name in sorted(given & {"window", "recovery", "rto"}):
-                raise fault(f"'{name}' belongs to kind: window; line_rate has no ACKs", name)
-        elif self.window != "auto" and self.window < self.payload:
-            raise fault(f"the window must hold a full packet ({self.payload} B)", "window")
-        return self
-
-    @property
-    def payload(self) -> int:
-        """Payload of a full packet, bytes."""
-        return self.mtu if self.wire_mtu is None else self.wire_mtu - self.header
-
-    def idle(self) -> set[str]:
-        unused = {"window", "recovery", "rto"} if self.kind == "line_rate" else set()
-        return unused | ({"wire_mtu"} if self.wire_mtu is None else {"mtu"})
 
 
 class Fabric(Section):
@@ -115,24 +45,7 @@ class Dispatch(Section):
     expert: Any = key("static", "who computes which tokens of a mixture of experts", "plain expert parallelism")
     admission: Any = key("greedy", "which demands are admitted, and on which path")
     later = ("request",)
-
-
-class Event(Section):
-    """A link or a switch that goes down or comes up. Packets queued or in flight on it are lost."""
-
-    at: Time = key(says="when")
-    link: str | None = key(None, "name of a link (both directions, or one)")
-    switch: str | None = key(None, "name of a switch (all its links)")
-    set: words("down", "up", later=("degrade", "loss")) = key(says="down or up")
-    later = ("host", "replica", "rate", "loss", "every", "for")
-
-    @model_validator(mode="after")
-    def _one_target(self) -> Event:
-        if self.link is None and self.switch is None:
-            raise absent("link", "an event is about a link or a switch")
-        if self.link is not None and self.switch is not None:
-            raise fault("give either link or switch, not both", "switch")
-        return self
+    elsewhere: ClassVar[dict[str, str]] = {"transport": "fabric.transport"}
 
 
 class Stop(Section):

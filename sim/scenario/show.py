@@ -20,6 +20,9 @@ def effective_of(scenario: Section, dispatch: dict[str, Any], tree: Tree) -> tup
     values = _model(scenario, (), tree, origins, "")
     choices: dict[str, Any] = {}
     for level, (policy, params) in dispatch.items():
+        if level == "transport":
+            _parameters(policy, params, values, tree, origins)
+            continue
         path: Path = ("dispatch", level)
         for old in [p for p in origins if p[:2] == path]:
             del origins[old]
@@ -31,6 +34,18 @@ def effective_of(scenario: Section, dispatch: dict[str, Any], tree: Tree) -> tup
         choices[level] = {"kind": policy.name, **own} if own else policy.name
     values["dispatch"] = choices
     return values, origins
+
+
+def _parameters(policy: Any, params: BaseModel, values: dict[str, Any], tree: Tree, origins: dict[Path, str]) -> None:
+    """The transport's, with their defaults, at their place below the fabric; nothing where it has none."""
+    path: Path = ("fabric", "transport", "parameters")
+    for old in [p for p in origins if p[:3] == path]:
+        del origins[old]
+    own = _model(params, path, tree, origins, f"transport {policy.name}")
+    transport = values["fabric"]["transport"]
+    transport.pop("parameters", None)
+    if own:
+        transport["parameters"] = own
 
 
 def _default(model: Any, name: str) -> str:

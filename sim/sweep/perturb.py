@@ -58,7 +58,9 @@ def _leaves(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
 def _others(key: str, value: Any, loaded: Loaded) -> list[str]:
     """Values to try, as YAML, the likeliest first."""
     level = key.removeprefix("dispatch.")
-    if key.startswith("dispatch.") and level in LEVELS:
+    if key == "fabric.transport.kind":
+        level = "transport"
+    if level == "transport" or (key.startswith("dispatch.") and level in LEVELS):
         return [name for name in loaded.registry.names(level) if name != value]
     if isinstance(value, bool):
         return [flow(not value)]

@@ -180,6 +180,23 @@ def link_failure(runs: Runs) -> None:
     assert all(count > 0 for name, count in dropped.items() if name != "healthy")
     assert total(runs["ecmp"], "retransmitted") >= dropped["ecmp"]
 
+    hit = {name: int(run.frame("failures")["flows_hit"].iloc[0]) for name, run in runs.items() if name != "healthy"}
+    assert hit["ecmp"] == hit["ecmp_known"] < min(hit["ethereal"], hit["spray"])  # few flows lose all, or all lose some
+
+
+def failing_links(runs: Runs) -> None:
+    worst = {name: run.number("flows", "fct_us", "max") for name, run in runs.items()}
+    assert worst["healthy"] < worst["slow_spray"] < worst["slow"] < 1000 < min(worst["cut"], worst["lossy"])
+    assert worst["flapping"] == worst["cut"]  # tables have moved the flows before the second flap
+    told = {name: run.frame("failures") for name, run in runs.items()}
+    assert len(told["flapping"]) == 4
+    lossless = {name for name, table in told.items() if table["packets_lost"].sum() == 0}
+    assert lossless == {"healthy", "slow", "slow_spray"}
+    assert all((table["flows_lost"] == 0).all() for table in told.values())
+    rerouted = {name for name, table in told.items() if table["flows_rerouted"].sum()}
+    assert rerouted == {"cut", "flapping", "spine"}
+    assert told["slow"]["inflation"].iloc[0] > told["slow_spray"]["inflation"].iloc[0] > 1
+
 
 def polarisation(runs: Runs) -> None:
     used = {name: between(run, "agg", "core")["bytes"] > 0 for name, run in runs.items()}
@@ -332,6 +349,7 @@ ENTRIES: dict[str, Entry] = {
     "collectives": Entry(("fabric.topology.hosts_per_leaf=4",), collectives),
     "flows_file": Entry((), flows_file),
     "link_failure": Entry(("workload.0.size=2MB",), link_failure),
+    "failing_links": Entry((), failing_links),
     "polarisation": Entry(("workload.0.size=2MB",), polarisation),
     "permutation_fluid": Entry(("workload.0.size=2MB",), permutation_fluid),
     "mixed": Entry((), mixed),

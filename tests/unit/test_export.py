@@ -273,6 +273,11 @@ def test_rounds_of_a_schedule_with_dependencies_wait_for_acks(export: Callable[.
         ),
         (
             "{kind: matrix, pattern: permutation, size: 1KB}",
+            "events: [{at: 0us, link: leaf0-spine0, set: loss, loss: 1e-3}]\n",
+            "loses packets",
+        ),
+        (
+            "{kind: matrix, pattern: permutation, size: 1KB}",
             "events: [{at: 0ps, link: leaf0->spine0, set: down}]\n",
             "no uplink of a switch, whole",
         ),

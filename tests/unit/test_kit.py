@@ -147,6 +147,63 @@ PACKET_FAULTS = {
     "hidden_queues": ("return key % n", "return np.argmin(queues)", "uses_queues"),
 }
 
+SPREAD = '''"""Hosts deal their packets over sixteen entropies. Source: own."""
+
+import numpy as np
+
+from sim.dispatch.api import PolicyParams, entropy_feedback, entropy_policy
+
+LEVEL = "packet"
+pick = None
+uses_queues = False
+
+
+class Params(PolicyParams):
+    pass
+
+
+def state(topology, params, key):
+    return np.zeros(0, dtype=np.int64)
+
+
+def memory(topology, params, window, key):
+    return np.zeros(2, dtype=np.int64)
+
+
+@entropy_policy
+def spread(own, now, flow, packet, window, key):
+    own[0] += 1
+    return (own[0] + own[1]) % 16
+
+
+@entropy_feedback
+def hear(own, now, kind, entropy, key):
+    own[1] = entropy + kind
+'''
+
+SPREAD_FAULTS = {
+    "float_memory": ("np.zeros(2, dtype=np.int64)", "np.zeros(2)", "memory"),
+    "spread_not_compiled": ("@entropy_policy\n", "", "spread: compiled"),
+    "hear_not_compiled": ("@entropy_feedback\n", "", "hear: compiled"),
+    "negative_entropy": ("% 16", "% 16 - 8", "spread: an entropy"),
+    "beyond_memory": ("own[1] = entropy", "own[2] = entropy", "own memory"),
+    "random_entropy": ("return (own[0] + own[1]) % 16", "return np.random.randint(16)", "same memory"),
+}
+
+TRANSPORT = (ROOT / "docs" / "plugins" / "aimd.py").read_text()
+TRANSPORT_FAULTS = {
+    "float32": ("np.zeros(FREE + 4)", "np.zeros(FREE + 4, dtype=np.float32)", "memory(params"),
+    "too_short": ("own = np.zeros(FREE + 4)", "return np.zeros(2)\n    own = np.zeros(FREE + 4)", "memory(params"),
+    "no_window": ("own[WINDOW] = max(facts.bdp, facts.mtu)", "own[WINDOW] = 0", "memory(params"),
+    "marks_wrong": ("return max(facts.bdp // 4, facts.mtu),", "return facts.bdp * 9 + facts.mtu * 9,", "marking"),
+    "not_compiled": ("@congestion_control ", "# ", "react: compiled"),
+    "not_finite": ("own[WINDOW] * own[FACTOR]", "own[WINDOW] * 1e300 * 1e300", "memory stays"),
+    "negative": ("max(own[WINDOW] * own[FACTOR], own[MTU])", "own[WINDOW] - 9e9", "own[WINDOW]"),
+    "outside": ("own[RECOVER] = following", "own[RECOVER + 3] = following", "words around"),
+    "past": ("own[RECOVER] = following", "own[RECOVER] = following\n        own[2] = now", "own[TIMER]"),
+    "own_random": ("own[RECOVER] = following", "own[RECOVER] = np.random.randint(9)", "same memory"),
+}
+
 COLLECTIVE = '''"""Everybody sends to rank 0, which answers. Source: own."""
 
 from sim.dispatch.api import Message, PolicyParams
@@ -225,13 +282,14 @@ def changed(text: str, *pairs: str) -> str:
     return text
 
 
-@pytest.mark.parametrize("text", [PATH, PACKET, COLLECTIVE], ids=["path", "packet", "collective"])
+@pytest.mark.parametrize("text", [PATH, PACKET, SPREAD, COLLECTIVE], ids=["path", "packet", "spread", "collective"])
 def test_the_models_of_the_bad_ones_are_good(text: str, tmp_path: Path) -> None:
     assert faults_of(tmp_path, text) == []
 
 
 LEVEL_FAULTS = {
-    "path": (PATH, PATH_FAULTS), "packet": (PACKET, PACKET_FAULTS), "collective": (COLLECTIVE, COLLECTIVE_FAULTS)
+    "path": (PATH, PATH_FAULTS), "packet": (PACKET, PACKET_FAULTS), "collective": (COLLECTIVE, COLLECTIVE_FAULTS),
+    "spread": (SPREAD, SPREAD_FAULTS), "transport": (TRANSPORT, TRANSPORT_FAULTS),
 }  # fmt: skip
 CASES = [
     pytest.param(text, case[:-1], case[-1], id=f"{level}-{name}")

@@ -17,7 +17,6 @@ from sim.dispatch.collective import direct, double_binary_tree, halving_doubling
 from sim.processes import arrivals, pairs
 from sim.processes.arrivals import Arrivals, EqualGaps, ListedGaps, PoissonGaps, draw_flows, listed_flows, poisson_gap
 from sim.processes.collective import Collective, Collectives, CollectiveWorkload, Plan
-from sim.processes.faults import Fault, Faults
 from sim.processes.gpu import Gpus
 from sim.processes.kernels import KernelLog
 from sim.processes.matrix import Matrix, Transfer, Trigger, of_connections, together
@@ -290,47 +289,3 @@ def test_a_trigger_that_never_fires_is_named() -> None:
     env.run()
     assert not work.done.triggered
     assert work.describe_waiting() == ["m: 1 flows wait for triggers that have not fired (7)"]
-
-
-# faults
-
-
-class Log:
-    def __init__(self, env: simpy.Environment) -> None:
-        self.env, self.lines = env, []
-
-    def set_links(self, links, up) -> None:
-        self.lines.append((self.env.now, list(links), up))
-
-    def converge(self, up) -> None:
-        self.lines.append((self.env.now, "tables", np.flatnonzero(~up).tolist()))
-
-
-def test_tables_follow_a_fault_after_the_delay() -> None:
-    env = simpy.Environment()
-    log = Log(env)
-    faults = [Fault(10, "cable", (2, 3), False), Fault(400, "cable", (2, 3), True)]
-    Faults(env, log, 6, faults, 100, log.converge)
-    env.run()
-    assert log.lines == [
-        (10, [2, 3], False), (110, "tables", [2, 3]), (400, [2, 3], True), (500, "tables", []),
-    ]  # fmt: skip
-
-
-def test_a_switch_that_comes_back_does_not_raise_a_cut_cable() -> None:
-    env = simpy.Environment()
-    log = Log(env)
-    faults = [
-        Fault(50, "switch", (0, 1, 2, 3), True),
-        Fault(10, "cable", (2, 3), False),
-        Fault(10, "switch", (0, 1, 2, 3), False),
-        Fault(60, "cable", (2, 3), True),
-    ]
-    work = Faults(env, log, 6, faults, 5, log.converge)
-    env.run()
-    assert log.lines == [
-        (10, [2, 3], False), (10, [0, 1], False), (15, "tables", [0, 1, 2, 3]),
-        (50, [0, 1], True), (55, "tables", [2, 3]), (60, [2, 3], True), (65, "tables", []),
-    ]  # fmt: skip
-    assert work.applied == 4
-    assert work.up.all()

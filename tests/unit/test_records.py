@@ -34,6 +34,8 @@ CONTRACT = {
     "hops": "flow hop link arrived_us queueing_ps serialisation_ps propagation_ps",
     "kernels": "gpu kernel job start_us duration_us",
     "link_series": "time_us link utilisation queue_bytes",
+    "failures": "event element what at_us until_us converged_us rate_share loss packets_lost flows_hit flows_rerouted "
+    "flows_lost recovery_us inflation",
 }
 
 

@@ -272,7 +272,7 @@ def test_credit_keeps_the_queue_of_an_incast_small() -> None:
     assert len(pulls) > 15 * (400_000 - 64 * FULL) / (4 * 4086)
     grants = np.diff(pulls[:, 5])
     quantum = 256 * 8 * 10**12 / (100 * GBPS) / 0.99
-    assert np.median(grants) == pytest.approx(63 * quantum, rel=0.01)
+    assert grants.max() == pytest.approx(64 * quantum, rel=0.01)  # four packets' payload in whole quanta
 
 
 def test_credit_alone_feeds_one_flow_at_nearly_the_rate_of_its_link() -> None:

@@ -19,12 +19,14 @@ from sim.dispatch.kit.expert import check_expert
 from sim.dispatch.kit.packet import check_packet
 from sim.dispatch.kit.path import check_path
 from sim.dispatch.kit.report import Report
+from sim.dispatch.kit.transport import check_transport
 from sim.dispatch.registry import LEVELS, Policy, Registry, UnknownPolicyError
 
 _CHECKS = {
     "path": check_path,
     "packet": check_packet,
     "collective": check_collective,
+    "transport": check_transport,
     "expert": check_expert,
     "admission": check_admission,
 }

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.mix import mix
 from models.topology import Topology
+from sim.dispatch.kit.feedback import Guarded, check_feedback, check_hosts, fresh_state
 from sim.dispatch.kit.report import GlobalRandomness, Report
 from sim.dispatch.kit.worlds import path_worlds, plain_leaf_spine
 from sim.dispatch.registry import Policy
@@ -18,7 +19,6 @@ from sim.engine.signatures import PICK
 _KEYS = (0x0F1E_2D3C_4B5A, 0x7777_1234_ABCD)
 _MOST_PORTS = 64
 _CALLS, _SLOW_CALLS, _BALANCE = 8000, 600, 8000
-_GUARD, _WALL = 256, -0x5DEE_CE66
 _PACKET = 4160  # bytes
 Words = NDArray[np.int64]
 
@@ -47,8 +47,11 @@ def check_packet(report: Report, policy: Policy) -> None:
         "state(topology, params, key): a 1-D int64 array, the same each time",
         lambda: [fault for topology in fabrics.values() for fault in _state_faults(policy, topology)],
     )
+    check_hosts(report, policy, fabrics["64 spines"])
+    check_feedback(report, policy, fabrics)
     if policy.module.pick is None:
-        report.note("pick", "built into the engine: there is nothing to call")
+        where = "hosts choose" if getattr(policy.module, "spread", None) else "built into the engine"
+        report.note("pick", f"{where}: there is nothing to call")
         return
     if not report.check("pick: compiled with @packet_policy", _signature_faults(policy.module.pick)) or not fine:
         return
@@ -76,7 +79,7 @@ def check_packet(report: Report, policy: Policy) -> None:
 
 
 def _fresh(policy: Policy, topology: Topology, key: int = _KEYS[0]) -> Any:
-    return policy.module.state(topology, policy.Params(), key)
+    return fresh_state(policy, topology, key)
 
 
 def _state_faults(policy: Policy, topology: Topology) -> Iterator[str]:
@@ -120,6 +123,15 @@ def _queues() -> Words:
     return np.random.Generator(np.random.PCG64(13)).integers(0, 300, (997, _MOST_PORTS)) * _PACKET
 
 
+def _seen(policy: Policy, topology: Topology, call: Call, queues: Words) -> Words:
+    """What a call gets of its links: queues and, if the policy uses loads, these and the links' numbers."""
+    if not getattr(policy.module, "uses_loads", False):
+        return queues[: call.n].copy()
+    first = int(topology.out_start[call.node])
+    links = topology.out_link[first : first + call.n].astype(np.int64)
+    return np.concatenate([queues[: call.n], links * 37 % 1024, links])
+
+
 class _Walled(np.ndarray[Any, Any]):
     """An array that takes no negative index: compiled code would wrap it round, or worse."""
 
@@ -138,13 +150,18 @@ class _Walled(np.ndarray[Any, Any]):
 
 def _python_faults(report: Report, policy: Policy, topology: Topology, calls: list[Call]) -> Iterator[str]:
     """Runs the plain function, where Python sees every index. What only compiled code can do is left to the next."""
+    plain = policy.module.pick.py_func
+    helpers = [name for name in plain.__code__.co_names if hasattr(plain.__globals__.get(name), "nopython_signatures")]
+    if helpers:  # compiled, they see no walls
+        report.note("plain Python", f"not run: it calls {', '.join(helpers)}, which are compiled")
+        return
     state = _fresh(policy, topology).copy().view(_Walled)
     queues = _queues()
     with np.errstate(all="ignore"):
         for number, call in enumerate(calls[:_SLOW_CALLS]):
-            row = queues[number % len(queues), : call.n].copy().view(_Walled)
+            row = _seen(policy, topology, call, queues[number % len(queues)]).view(_Walled)
             try:
-                policy.module.pick.py_func(state, row, *(np.int64(value) for value in call))
+                plain(state, row, *(np.int64(value) for value in call))
             except IndexError as error:
                 yield report.explain(error)
                 return
@@ -153,34 +170,22 @@ def _python_faults(report: Report, policy: Policy, topology: Topology, calls: li
                 return
 
 
-class _Guarded:
-    """Words with a wall on each side."""
-
-    def __init__(self, words: Words) -> None:
-        self._all = np.full(len(words) + 2 * _GUARD, _WALL, dtype=np.int64)
-        self.words: Words = self._all[_GUARD : _GUARD + len(words)]
-        self.words[:] = words
-
-    def intact(self) -> bool:
-        return bool((self._all[:_GUARD] == _WALL).all() and (self._all[len(self._all) - _GUARD :] == _WALL).all())
-
-
 def _compiled(policy: Policy, topology: Topology, calls: list[Call], name: str, found: dict[str, list[str]]) -> bool:
     """Three rounds over the same calls: twice alike, once with other queues. Whether the queues mattered."""
     pick, queues = policy.module.pick, _queues()
     answers = []
     for other in (queues, queues, queues[::-1]):
-        state, row = _Guarded(_fresh(policy, topology)), _Guarded(np.zeros(_MOST_PORTS, dtype=np.int64))
+        state, row = Guarded(_fresh(policy, topology)), Guarded(np.zeros(3 * _MOST_PORTS, dtype=np.int64))
         given = []
         for number, call in enumerate(calls):
-            seen = other[number % len(other), : call.n]
-            row.words[: call.n] = seen
-            index = pick(state.words, row.words[: call.n], *call)
+            seen = _seen(policy, topology, call, other[number % len(other)])
+            row.words[: len(seen)] = seen
+            index = pick(state.words, row.words[: len(seen)], *call)
             given.append(index)
             if not 0 <= index < call.n:
                 found["range"].append(f"{name}: pick gave {index} of n = {call.n}")
                 break
-            if not np.array_equal(row.words[: call.n], seen):
+            if not np.array_equal(row.words[: len(seen)], seen):
                 found["guard"].append(f"{name}: pick wrote into queues")
                 break
         if not (state.intact() and row.intact()):
@@ -207,7 +212,8 @@ def _balance(policy: Policy) -> str:
         key = int(mix(np.uint64(number + 7)) >> np.uint64(1))
         edge = int(topology.edge_of_host[destination])
         at = (topology.hosts, number % 4, destination, edge, number % 97, number // 97, key)
-        index = policy.module.pick(state, queues.copy(), ports, number * 1000, *at)
+        row = _seen(policy, topology, Call(ports, number * 1000, *at), queues)
+        index = policy.module.pick(state, row, ports, number * 1000, *at)
         count[index] += 1
         queues[index] += _PACKET
         queues[:] = np.maximum(queues - _PACKET // ports, 0)

@@ -20,7 +20,9 @@ _UNLIMITED = 1_000_000  # bytes
 
 class Params(PolicyParams):
     quanta: tuple[float, ...] = Field(
-        default=(0.05, 0.1, 0.2), description="Rising shares of the buffer at which a queue counts as longer."
+        default=(0.05, 0.1, 0.2),
+        strict=False,
+        description="Rising shares of the buffer: steps of a queue.",
     )
 
 

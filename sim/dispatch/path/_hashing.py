@@ -17,7 +17,7 @@ from models.paths import Routes
 from sim.dispatch.api import Flow
 from sim.dispatch.views import PathView
 
-_STAGES = 64  # hops with a seed of their own; later hops use the last
+STAGES = 64  # hops with a seed of their own; later hops use the last
 _SHORT = 16  # hops of a path that goes the quick way
 
 
@@ -75,7 +75,7 @@ class HashedPaths:
         self._complete: Routes | None = None  # the routes that the arguments hold for, whatever the destination
         self._arguments: tuple[Any, ...] = ()
         self._path = np.empty(_SHORT, dtype=np.int32)
-        self._seeds: NDArray[np.uint64] = stage_seeds(view.key, 1 if same_seed else _STAGES)
+        self._seeds: NDArray[np.uint64] = stage_seeds(view.key, 1 if same_seed else STAGES)
 
     def draw(self, flows: Sequence[Flow], pieces: int = 1) -> list[tuple[int, ...]]:
         """[flows x pieces] paths, the pieces of a flow together; () where no path leads to the destination."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sim.dispatch.api import Field, Flow, Piece, PolicyParams
-from sim.dispatch.path._hashing import HashedPaths
+from sim.dispatch.path._resilient import ResilientPaths
 from sim.dispatch.views import PathView
 from solvers.splitting import cut
 
@@ -29,7 +29,7 @@ class Policy:
 
     def __init__(self, params: Params, view: PathView) -> None:
         self._pieces = params.k
-        self._paths = HashedPaths(view, same_seed=params.same_seed)
+        self._paths = ResilientPaths(view, same_seed=params.same_seed)
 
     def assign(self, flows: Sequence[Flow], rng: np.random.Generator) -> list[list[Piece]]:
         paths = self._paths.draw(flows, self._pieces)

@@ -1,7 +1,9 @@
 """A constant window: the congestion control that does nothing.
 
 The transport around it is that of the other congestion controls: selective acknowledgement, a timer a packet. With
-trimming it shows what a load balancer does alone. Source of the default window: 1.5 BDP in uet-htsim.
+trimming it shows what a load balancer does alone.
+
+Source: own; the default window of 1.5 BDP as in uet-htsim.
 """
 
 from __future__ import annotations

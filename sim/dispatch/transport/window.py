@@ -2,6 +2,8 @@
 
 It is built into the packet engine (``sim/engine/transport.py``), so ``react`` is None. Recovery is by a timer a flow,
 selective or go-back-N. ``constant`` is the same window under the transport of the congestion controls.
+
+Source: own, after the fixed windows of htsim's studies of load balancing.
 """
 
 from __future__ import annotations
