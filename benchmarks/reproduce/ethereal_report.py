@@ -1,0 +1,94 @@
+"""Table and figure of ``ethereal.py``, from its kept results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.kept_rows import Row
+from benchmarks.report import table
+from benchmarks.reproduce.ethereal import AFTER_FAILURE, COLLECTIVES, POLICIES
+
+FIGURES = Path(__file__).resolve().parents[2] / "docs" / "figures"
+TITLES = {
+    "direct": "all-reduce, direct", "halving_doubling": "all-reduce, halving-doubling", "ring": "all-reduce, ring",
+    "tree": "all-reduce, double binary tree", "all_to_all": "All2All, direct",
+}  # fmt: skip
+
+
+def report(rows: dict[str, Row], figures: Path = FIGURES) -> None:
+    """Prints the table and the sentence's check, and draws the figure."""
+    if not rows:
+        print("No results yet.")
+        return
+    print("Completion time over the bandwidth lower bound; a dash: not run, or not finished within 2 s.\n")
+    lines = []
+    for collective in COLLECTIVES:
+        for size in _sizes(rows):
+            for link in ("up", "failed"):
+                some = [_ratio(rows, collective, policy, size, link) for policy in POLICIES]
+                if any(ratio is not None for ratio in some):
+                    shown = ["-" if ratio is None else f"{ratio:.3f}" for ratio in some]
+                    lines.append((TITLES[collective], size, "leaf0-spine0 down" if link == "failed" else "", *shown))
+    table(" | ".join(["collective", "MB", "failed", *POLICIES]), lines)
+    for rival, published in (("spray", 30), ("reps", 40), ("reps_v1", 40)):
+        print(_sentence(rows, rival, published))
+    from analysis.plots.style import save
+
+    save(draw(rows), figures / "ethereal_paper.png")
+
+
+def _sizes(rows: dict[str, Row]) -> list[int]:
+    return sorted({int(case.split("/")[2]) for case in rows})
+
+
+def _ratio(rows: dict[str, Row], collective: str, policy: str, size: int, link: str) -> float | None:
+    row = rows.get(f"{collective}/{policy}/{size}/{link}")
+    return None if row is None else row["ratio"]
+
+
+def _sentence(rows: dict[str, Row], rival: str, published: int) -> str:
+    """By how much Ethereal's time is below a rival's, at the most and at the least, with and without the failure."""
+    parts = []
+    for link, when in (("up", "all links up"), ("failed", "one link down")):
+        gains = {}
+        for collective in COLLECTIVES:
+            for size in _sizes(rows):
+                own = _ratio(rows, collective, "ethereal", size, link)
+                other = _ratio(rows, collective, rival, size, link)
+                if own is not None and other is not None:
+                    gains[f"{TITLES[collective]}, {size} MB"] = 100 * (1 - own / other)
+        if gains:
+            best, worst = max(gains, key=gains.__getitem__), min(gains, key=gains.__getitem__)
+            parts.append(f"{when}: from {gains[worst]:.1f} % ({worst}) to {gains[best]:.1f} % ({best})")
+    return f"\nEthereal below {rival} (published: up to {published} %): " + "; ".join(parts) + "."
+
+
+def draw(rows: dict[str, Row]) -> Any:
+    """One panel a collective: ratios over the size, dashed with the failed link."""
+    from matplotlib.figure import Figure
+
+    from analysis.plots.style import COLOURS
+
+    figure = Figure(figsize=(13, 7.2), layout="constrained")
+    axes = figure.subplots(2, 3).ravel()
+    colours = dict(zip(POLICIES, COLOURS, strict=False))
+    for axis, collective in zip(axes, COLLECTIVES, strict=False):
+        for policy in POLICIES:
+            for link in ("up", "failed") if policy in AFTER_FAILURE else ("up",):
+                points = [(size, _ratio(rows, collective, policy, size, link)) for size in _sizes(rows)]
+                known = [(size, ratio) for size, ratio in points if ratio is not None]
+                if known:
+                    style = {"linestyle": "--", "marker": "x"} if link == "failed" else {"marker": "o", "markersize": 4}
+                    axis.plot(*zip(*known, strict=True), color=colours[policy], **style)
+        axis.set(xscale="log", yscale="log", title=TITLES[collective], xlabel="size in MB")
+        axis.set_xticks(_sizes(rows), [str(size) for size in _sizes(rows)])
+        axis.minorticks_off()
+    for axis in axes[::3]:
+        axis.set_ylabel("time / bandwidth lower bound")
+    for policy in POLICIES:
+        axes[5].plot([], [], color=colours[policy], marker="o", label=policy)
+    axes[5].plot([], [], color="black", linestyle="--", marker="x", label="leaf0-spine0 down")
+    axes[5].axis("off")
+    axes[5].legend(loc="center", frameon=False)
+    return figure
