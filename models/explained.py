@@ -48,7 +48,11 @@ _FLOW_TIMES = Table(
         ),
         _ps("sending_ps", "Serialisation at the source of the flow's packets that went before."),
         _ps("source_ps", "Waiting at the source: for other flows at the NIC, for the window to open, for its pace."),
-        _ps("recovery_ps", "Waiting for retransmission timers before the completing packet was sent."),
+        _ps(
+            "recovery_ps",
+            "Waiting for retransmission timers before the completing packet was sent. 0 under a congestion "
+            "control, which may hear of a loss before: there it is in source_ps.",
+        ),
         _ps(
             "serialisation_ps",
             "Serialisation of the completing packet on every link of its way; in fluid: the bytes at the rate that "
@@ -57,7 +61,10 @@ _FLOW_TIMES = Table(
         _ps("propagation_ps", "Propagation over the links of its way."),
         _ps("queueing_ps", "Waiting in the queues of its way, hop by hop in `hops`."),
         _ps("sharing_ps", "Fluid: what sharing links with other flows has cost, and links that were down."),
-        _ps("reordering_ps", "Waiting at the receiver for earlier packets, where it delivers in order."),
+        _ps(
+            "reordering_ps",
+            "Waiting at the receiver for earlier packets: 0, since what completes a flow is the last missing one.",
+        ),
         _ps("ack_ps", "From the last byte's arrival until the sender had the last ACK."),
         text(
             "bottleneck",

@@ -69,6 +69,14 @@ _FLOWS = Table(
         ),
         count("retransmitted", "Data packets that were sent again.", "packets"),
         count("reordered", "Data packets that arrived after one that was sent later.", "packets"),
+        Column(
+            "reorder_max_bytes",
+            "int",
+            "B",
+            "Payload that waited out of order at the receiver, at most (of a flow in pieces: of one piece). Null where "
+            "the flow never ended, or has no congestion control.",
+            null=True,
+        ),
         text(
             "status",
             "`finished`; `unfinished` when the run ended first; `rejected` with a reason among the counters; `stopped` "

@@ -25,7 +25,7 @@ from sim.network.settings import (
 )
 from sim.scenario.load import Loaded
 from sim.scenario.switches import HTSIM
-from sim.scenario.transports import BUILT_IN, InOrder
+from sim.scenario.transports import BUILT_IN, InOrder, Transport
 
 _LEAST_RTO, _DRAINS = 15 * 10**6, 6  # ps, and times that a full buffer takes: uet-htsim
 _PLAIN_RTO = 10**9  # ps: code of Ethereal's authors
@@ -279,6 +279,21 @@ def headrooms(topology: Topology, mtu: int) -> NDArray[np.int64]:
     return room
 
 
+def reorder_buffer(transport: Transport, derived: Derived) -> int | None:
+    """Payload that a receiver in order can hold; None: no limit, or one that takes any order."""
+    if not isinstance(transport.receiver, InOrder) or transport.receiver.buffer == "unlimited":
+        return None
+    return derived.packets * transport.payload if transport.receiver.buffer == "auto" else transport.receiver.buffer
+
+
+def is_controlled(loaded: Loaded, derived: Derived) -> bool:
+    """Whether flows are under a congestion control, or a constant one in its place."""
+    transport = loaded.scenario.fabric.transport
+    if loaded.dispatch["transport"].policy.module.react is not None:
+        return True
+    return transport.kind != "line_rate" and (derived.facts.trims or isinstance(transport.receiver, InOrder))
+
+
 def _control(
     loaded: Loaded,
     topology: Topology,
@@ -290,16 +305,12 @@ def _control(
 
     A window under trimming, or before a receiver that hands over in order, is a constant one of the same packets.
     """
+    if not is_controlled(loaded, derived):
+        return None
     transport = loaded.scenario.fabric.transport
     module = loaded.dispatch["transport"].policy.module
-    in_order = isinstance(transport.receiver, InOrder)
-    held = None
-    if isinstance(transport.receiver, InOrder) and transport.receiver.buffer != "unlimited":
-        size = transport.receiver.buffer
-        held = derived.packets * transport.payload if size == "auto" else size
+    held = reorder_buffer(transport, derived)
     if module.react is None:
-        if transport.kind == "line_rate" or not (derived.facts.trims or in_order):
-            return None
         react = loaded.registry.load("transport", "constant").module.react
         wire = derived.facts.mtu
 

@@ -14,7 +14,7 @@ from models.hardware import GPUS, Gpu
 from models.paths import Routes
 from models.structure import describe, scale_up_rtt
 from models.topology import NVSWITCH, Topology
-from sim.build_packets import Derived, derive, pause_of
+from sim.build_packets import Derived, derive, pause_of, reorder_buffer
 from sim.dispatch.registry import LEVELS, Registry
 from sim.network.settings import NO_LIMIT
 from sim.scenario.clusters import TOPOLOGIES
@@ -119,6 +119,11 @@ def _transport(loaded: Loaded, topology: Topology) -> list[str]:
         text = "no limit" if found.window >= NO_LIMIT else f"{found.window:,} B on the wire{packets}"
         rows.append(("first window", f"{text} a flow"))
         rows.append(("RTO", f"{found.rto / 1e6:,.3f} us ({found.rto_source})"))
+        held = reorder_buffer(transport, found)
+        if transport.go_back_n:
+            rows.append(("receiver", "takes only the next packet (go-back-N)"))
+        elif held is not None:
+            rows.append(("receiver", f"in order, holds {held:,} B of payload that came too early"))
     if switch.overflow == "pause":
         rows += _pausing(loaded, topology, found)
     else:

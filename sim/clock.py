@@ -76,7 +76,8 @@ class Clock(simpy.Environment):
                 soonest = network.next_time()
                 if soonest > mine or soonest == INFINITY:
                     break
-                reached, tells = network.advance(int(mine), BUDGET)
+                # an engine needs a time to stop at: instant by instant where SimPy has nothing to wait for
+                reached, tells = network.advance(int(soonest if mine == INFINITY else mine), BUDGET)
                 if tells:
                     if reached < mine:  # nothing else is due at that instant
                         self._now = reached

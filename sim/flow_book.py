@@ -67,6 +67,7 @@ class FlowBook:
         self.end: list[int] = []
         self.retransmitted: list[int] = []
         self.reordered: list[int] = []
+        self.held: list[int] = []  # bytes of a piece that waited out of order at the receiver, at most; -1: unknown
         self.undelivered: list[int] = []  # payload bytes that will never arrive
         self.moved: set[int] = set()  # flows whose path was changed by whoever gave it
         self.failures: HearsOfWays | None = None  # who wants to know the ways of flows
@@ -83,6 +84,7 @@ class FlowBook:
         self._paths.extend(len(flows))
         self.retransmitted += [0] * len(flows)
         self.reordered += [0] * len(flows)
+        self.held += unknown
         self.undelivered += [0] * len(flows)
         self.status += ["unfinished"] * len(flows)
 
@@ -118,7 +120,7 @@ class FlowBook:
         of_stream, open_flows = self._of_stream, self._open
         over: list[Piece] = []
         for done in ended:
-            stream, delivered, end, retransmitted, reordered, lost, undelivered, stopped, _ = done
+            stream, delivered, end, retransmitted, reordered, lost, undelivered, stopped, held = done
             if end >= before:
                 self._ended.append(done)
                 continue
@@ -127,6 +129,8 @@ class FlowBook:
             if retransmitted or reordered:
                 self.retransmitted[ident] += retransmitted
                 self.reordered[ident] += reordered
+            if held >= 0:
+                self.held[ident] = max(self.held[ident], held)
             over.append(opened.pieces[stream - opened.first])
             opened.ends_left -= 1
             if lost:

@@ -3,8 +3,8 @@
 Packets: along the one whose arrival completed the flow. Its engine noted when it was offered to each link; its
 serialisation follows from its size and the link's rate, and what is left until it is offered to the next link, less
 the delay, is its wait in the queue. What lies before it was sent is cut into the serialisation of the packets before
-it, timeouts, and the rest. Without packets: the delay of the way, the bytes at the rate that the flow would have
-alone, and the rest.
+it, timeouts (not under a congestion control, where other news of a loss may come first), and the rest. Without packets:
+the delay of the way, the bytes at the rate that the flow would have alone, and the rest.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ Longs = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Transport:
-    """What of the transport counts here: bytes of a full packet on the wire, and ps of the retransmission timeout."""
+    """What of the transport counts here."""
 
-    wire_mtu: int
-    timeout: int
+    wire_mtu: int  # bytes of a full packet
+    timeout: int  # ps that whatever is sent again has waited for; 0: not known
 
 
 def explain(
@@ -164,7 +164,9 @@ def _of_packets(
     one = _serialisation(np.full(len(row), transport.wire_mtu), rate)
     sending = _times(found.sequence[row], one, left)
     left = left - sending
-    recovery = _times(found.transmission[row], np.full(len(row), transport.timeout), left)
+    recovery = np.zeros_like(left)
+    if transport.timeout:
+        recovery = _times(found.transmission[row], np.full(len(row), transport.timeout), left)
     return {
         "sending_ps": sending,
         "recovery_ps": recovery,

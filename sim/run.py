@@ -159,13 +159,20 @@ def run_world(world: World, progress: Progress) -> tuple[str, list[str]]:
         return "stopped", ["interrupted", *waiting[:_LISTED], *lost]
     if stalled.triggered:
         waiting = waiting or [f"{world.flows.active()} flows wait for their last ACK"]
-        return "stalled", ["nothing moves any more", *lost, *_listed(waiting)]
+        return "stalled", ["nothing moves any more", *_circle(world), *lost, *_listed(waiting)]
     if not drained.triggered and world.work and not done.triggered:
         return "stopped", ["stop.time came while work was unfinished", *_listed(waiting), *lost]
     notes = lost + _notes(world)
     if _saturated(world):
         return "saturated", ["the backlog kept growing: no steady-state mean is claimed", *notes]
     return "completed", notes
+
+
+def _circle(world: World) -> list[str]:
+    """The links that wait for each other, where priority flow control has come to that."""
+    links = world.network.deadlock()
+    names = [world.topology.link_name[link] for link in links]
+    return [f"deadlock of paused links: {', '.join(names)}, and again the first"] if names else []
 
 
 def _notes(world: World) -> list[str]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from sim.admission_tables import admission_tables
 from sim.build import World
+from sim.build_packets import is_controlled
 from sim.flow_times import Transport, explain
 from sim.link_samples import FEWEST, ROWS
 from sim.record import PS_PER_US, frame, microseconds
@@ -18,7 +19,8 @@ def tables_of(world: World) -> dict[str, Any]:
     tables = {"flows": _flows_table(world), "links": _links_table(world)}
     if world.loaded.scenario.telemetry.flow_times:
         transport = world.loaded.scenario.fabric.transport
-        timeout = world.derived.rto if world.derived is not None else 0
+        derived = world.derived
+        timeout = 0 if derived is None or is_controlled(world.loaded, derived) else derived.rto
         sizes = Transport(transport.payload + transport.header, timeout)
         tables |= explain(world.flows, world.network.explain(), world.topology, sizes)
     tables |= admission_tables(world)
@@ -114,6 +116,7 @@ def _flows_table(world: World) -> Any:
             "path": flows.path,
             "retransmitted": flows.retransmitted,
             "reordered": flows.reordered,
+            "reorder_max_bytes": flows.held,
             "status": flows.status,
         },
     )

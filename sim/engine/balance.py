@@ -11,6 +11,7 @@ import numpy as np
 from numba import types
 
 from models.jit import njit
+from sim.engine.choice import trail_link
 from sim.engine.layout import (
     DATA,
     Flow,
@@ -22,7 +23,7 @@ from sim.engine.layout import (
     store_long,
 )
 from sim.engine.loads import load_of
-from sim.engine.ports import catch_up, draw, queue_bytes, trail_link
+from sim.engine.ports import catch_up, draw, queue_bytes
 from sim.engine.signatures import call_hear, call_learn, call_spread, call_tick
 from sim.engine.timers import TICK, push_timer
 from sim.engine.words import GOOD, MARKED

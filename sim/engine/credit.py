@@ -10,6 +10,7 @@ import numpy as np
 from numba import types
 
 from models.jit import njit
+from sim.engine.choice import choose, leave_trail
 from sim.engine.layout import (
     NOTE,
     PACER,
@@ -28,7 +29,7 @@ from sim.engine.layout import (
     store_long,
 )
 from sim.engine.nic import send_control
-from sim.engine.ports import choose, leave_trail, lose
+from sim.engine.ports import lose
 from sim.engine.sender import QUANTUM, note, pull_target
 from sim.engine.timers import CREDIT, push_timer
 

@@ -11,6 +11,7 @@ from numba import types
 
 from models.jit import njit
 from sim.engine.balance import arm_tick, stamp, tick_due
+from sim.engine.choice import choose, leave_trail, trail_back
 from sim.engine.credit import credit_due, leave_list
 from sim.engine.events import NEVER, move_base, peek, pop, push, remove
 from sim.engine.feedback import control_ran_out, packet_ran_out
@@ -43,17 +44,14 @@ from sim.engine.pause import forget_pause, pause_came
 from sim.engine.ports import (
     BYTE_PS,
     TWO_63,
-    choose,
     close,
     draw,
     enqueue,
     forget_sent,
-    leave_trail,
     lose,
     queue_bytes,
     serialise,
     settle,
-    trail_back,
     waiting_bytes,
 )
 from sim.engine.queues import empty_port, offer, port_ended, stop_port
@@ -177,7 +175,7 @@ def advance(address, until, budget):  # type: ignore[no-untyped-def]
         soonest = min(time, timer)
         if w.tell_count > 0 and soonest > w.now:
             return TOLD
-        if soonest > until:
+        if soonest > until or soonest == NEVER:  # ``until`` may be NEVER too
             return IDLE
         if soonest > w.now and w.events >= last:
             return BUDGET

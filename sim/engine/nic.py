@@ -11,6 +11,7 @@ from numba import types
 
 from models.jit import njit
 from sim.engine.balance import entropy_of, plan_entropy
+from sim.engine.choice import choose, leave_trail
 from sim.engine.events import push
 from sim.engine.layout import (
     ACKED,
@@ -30,7 +31,7 @@ from sim.engine.layout import (
     store_byte,
 )
 from sim.engine.offers import note_offer
-from sim.engine.ports import BYTE_PS, choose, drop, leave_trail, lose, queue_bytes, transmit, waiting_bytes
+from sim.engine.ports import BYTE_PS, drop, lose, queue_bytes, transmit, waiting_bytes
 from sim.engine.recovery import payload, sending_at
 from sim.engine.sender import book_sent, next_controlled
 from sim.engine.telemetry import note_hop

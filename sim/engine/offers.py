@@ -9,8 +9,8 @@ from __future__ import annotations
 from numba import types
 
 from models.jit import njit
+from sim.engine.choice import trail_link
 from sim.engine.layout import Flow, Packet, World, load_int, load_long, store_long
-from sim.engine.ports import trail_link
 
 # the words of a record, before the times [offer_room] and the links [offer_room]
 RECORD = ("stream", "delivered", "sequence", "transmission", "size", "hops")

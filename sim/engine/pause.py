@@ -12,7 +12,6 @@ from numba import types
 
 from models.jit import njit
 from sim.engine.layout import (
-    DATA,
     Link,
     Packet,
     World,
@@ -72,8 +71,7 @@ def charge(w, link, index, packet, came, now):  # type: ignore[no-untyped-def]
         port = port_at(w.holds, came)
         store_int(w.came, index, came)
         port.account += packet.size
-        going_on = packet.kind == DATA and port.pausing == 0 and port.lossless == 0
-        if going_on and port.account >= _threshold(w, link.src):
+        if port.pausing == 0 and port.lossless == 0 and port.account >= _threshold(w, link.src):
             _send_frame(w, came, 1, now)
 
 

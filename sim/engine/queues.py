@@ -10,6 +10,7 @@ from __future__ import annotations
 from numba import types
 
 from models.jit import njit
+from sim.engine.choice import trail_link
 from sim.engine.events import push, remove
 from sim.engine.layout import (
     BOUNCED,
@@ -29,7 +30,7 @@ from sim.engine.layout import (
     store_int,
 )
 from sim.engine.pause import charge, discharge, has_headroom
-from sim.engine.ports import draw, drop, lose, mark, sent_of, settle, trail_link, transmit
+from sim.engine.ports import draw, drop, lose, mark, sent_of, settle, transmit
 
 _LONG = types.int64
 _VOID = types.void

@@ -320,6 +320,9 @@ class FluidNetwork:
         self._drained.append(self._drain[: self._counts[_DRAINS]].copy())
         self._counts[_DRAINS] = 0
 
+    def deadlock(self) -> list[int]:
+        return []
+
     def explain(self) -> Drains:
         self._collect_drains()
         rows = np.concatenate(self._drained)

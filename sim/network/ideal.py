@@ -242,6 +242,9 @@ class IdealNetwork:
         done, self._done = self._done, []
         return done
 
+    def deadlock(self) -> list[int]:
+        return []
+
     def explain(self) -> Drains:
         return Drains(*np.array(self._drains, dtype=np.int64).reshape(-1, 4).T)
 

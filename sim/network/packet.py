@@ -1,4 +1,4 @@
-"""The packet engine behind the Network protocol: applies commands, calls the compiled loop, reads the results."""
+"""The packet engine behind the Network protocol: applies commands and calls the compiled loop."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from models.topology import Topology
 from models.units import serialisation_ps
 from sim.engine import kernel
 from sim.engine.layout import TRACE
-from sim.engine.offers import HEAD
-from sim.network.deadlock import cycle, waits_of
-from sim.network.packet_memory import DONE, FRAMES, KEPT, LIVE, RECORDS, TOLD, TRACED, PacketMemory, table_entries
-from sim.network.protocol import INFINITY, Done, LastPackets, LinkState, Stream, Tell
+from sim.network.packet_memory import DONE, FRAMES, KEPT, LIVE, RECORDS, TOLD, TRACED, table_entries
+from sim.network.packet_results import PacketResults
+from sim.network.protocol import INFINITY, Done, Stream, Tell
 from sim.network.settings import PacketChoice, PacketSettings
 
 
-class PacketNetwork(PacketMemory):
+class PacketNetwork(PacketResults):
     """Every packet through every queue. See ``sim/engine/kernel.py`` for the order of events."""
 
     def __init__(
@@ -35,19 +34,13 @@ class PacketNetwork(PacketMemory):
         self._routes = routes
         self._tables_due = True  # built for the first packet that has no path of its own
         self._groups: NDArray[np.int32] | None = None
-        self._slot_of: dict[int, int] = {}
         self._path_at: dict[tuple[int, ...], int] = {}
         self._path_end = 0
-        self._starts: list[Stream] = []
         self._moves: list[tuple[int, tuple[int, ...] | None]] = []
         self._stops: set[int] = set()
         self._links: list[tuple[int, bool]] = []
         self._rates: list[tuple[int, int]] = []
         self._losses: list[tuple[int, float]] = []
-        self._top_rate = topology.link_rate.astype(np.int64)  # the highest that each link had
-        self._done: list[Done] = []
-        self._accepted = self._withdrawn = 0  # payload bytes
-        self._gap = 0  # ps from packet to packet at the slowest pace so far
         self._edge: list[int] = topology.edge_of_host.tolist()
         out = topology.out_start[: topology.hosts]
         self._first: list[int] = topology.out_link[np.minimum(out, max(topology.links - 1, 0))].tolist()
@@ -294,105 +287,3 @@ class PacketNetwork(PacketMemory):
     def _end(self, done: Done) -> None:
         self._done.append(done)
         self._withdrawn += done.undelivered
-
-    # -- results
-
-    def finished(self) -> list[Done]:
-        done, self._done = self._done, []
-        return done
-
-    def active(self) -> list[int]:
-        return sorted(self._slot_of)
-
-    def undelivered(self, stream: int, now: int) -> int:
-        slot = self._slot_of.get(stream)
-        if slot is None:
-            return sum(one.bytes for one in self._starts if one.id == stream)
-        return int(self._flows["left"][slot])
-
-    def longest_gap(self) -> int:
-        return max(self._gap, int(self._world["slowest_gap"][0]))
-
-    def link_state(self, now: int) -> LinkState:
-        queues, sent = np.empty((2, self.topology.links), dtype=np.int64)
-        kernel.look(self._address, now, queues, sent)
-        return LinkState(queues, sent)
-
-    def link_totals(self, now: int) -> dict[str, NDArray[np.int64]]:
-        links = self._held["links"][: self.topology.links]
-        rare = self._held["rare"][: self.topology.links]
-        sizes, packets = np.empty((2, self.topology.links), dtype=np.int64)
-        kernel.crossed(self._address, now, sizes, packets)
-        paused = rare["paused_ps"].copy()
-        if self.settings.ports.pause is not None:
-            holds = self._held["holds"][: self.topology.links]
-            paused += np.where(holds["paused"] != 0, now - holds["since"], 0)
-        return {
-            "bytes": sizes,
-            "packets": packets,
-            "marked": rare["marked"].copy(),
-            "dropped": links["dropped"].copy(),
-            "queue_max_bytes": links["queue_max"].copy(),
-            "trimmed": rare["trimmed"].copy(),
-            "paused_ps": paused,
-        }
-
-    def deadlock(self) -> list[int]:
-        if self.settings.ports.pause is None:
-            return []
-        held, links = self._held, self.topology.links
-        return cycle(waits_of(held["holds"][:links], held["packets"]["next"], held["came"]))
-
-    def explain(self) -> LastPackets:
-        self._collect_records()
-        heads = np.concatenate([np.zeros((0, HEAD), dtype=np.int64), *self._heads])
-        link = np.concatenate([np.zeros(0, dtype=np.int32), *self._links_taken])
-        return LastPackets(*heads.T, link, np.concatenate([np.zeros(0, dtype=np.int64), *self._offered]))
-
-    def packet_hops(self) -> int:
-        """Data and ACK packets over links so far: the measure of work of the benchmarks."""
-        return int(self.link_totals(0)["packets"].sum())
-
-    def delivered_bytes(self) -> int:
-        return int(self._world["delivered_bytes"][0])
-
-    def reordering(self) -> NDArray[np.int64]:
-        return self._held["distances"].copy()
-
-    def counters(self) -> dict[tuple[str, str], int]:
-        late = "out of order (go-back-N)" if self.settings.go_back_n else "beyond the reorder buffer"
-        names = {
-            ("packets lost", "buffer full"): "lost_full",
-            ("packets lost", "link down"): "lost_down",
-            ("packets lost", "no way on"): "lost_unreachable",
-            ("packets lost", "random loss"): "lost_random",
-            ("packets lost", "header queue full"): "lost_header",
-            ("packets", "sent back"): "bounced",
-            ("pauses", "sent"): "pauses",
-            ("packets discarded", late): "discarded",
-            ("packets discarded", "duplicate"): "duplicates",
-            ("timers", "retransmission timeout"): "timeouts",
-            ("control packets", "NACK"): "nacks",
-            ("control packets", "credit"): "grants_sent",
-            ("control packets", "RTS"): "asked",
-        }
-        return {key: int(self._world[name][0]) for key, name in names.items() if self._world[name][0]}
-
-    def check(self, now: int) -> list[str]:
-        """Packets sent = arrived + lost + in the network (counted twice over); the same of bytes; no link too fast."""
-        world = {name: int(self._world[name][0]) for name in self._world.dtype.names or ()}
-        inside = self._packets - world["free_count"]
-        found = int(kernel.count_packets(self._address))
-        sent = world["data_sent"] + world["acks_sent"]
-        gone = world["data_arrived"] + world["data_lost"] + world["acks_arrived"] + world["acks_lost"]
-        broken = []
-        if sent - gone != inside or inside != found:
-            broken.append(f"packets: {sent} sent, {gone} arrived or lost, {inside} in the pool, {found} on links")
-        waiting = int(self._flows["left"][list(self._slot_of.values())].sum())
-        if self._accepted != world["delivered_bytes"] + waiting + self._withdrawn:
-            text = f"{world['delivered_bytes']} delivered, {waiting} to come, {self._withdrawn} withdrawn or lost"
-            broken.append(f"packets: {self._accepted} payload bytes in, {text}")
-        carried = self.link_totals(now)["bytes"].astype(np.float64)
-        over = np.flatnonzero(carried * 8e12 > self._top_rate * (float(now) + 1) * (1 + 1e-12))
-        broken += [f"link {self.topology.link_name[link]} carried more than its rate allows" for link in over[:5]]
-        return broken

@@ -12,10 +12,10 @@ from models.errors import InputError, Problem
 from models.topology import Topology
 from models.units import serialisation_ps, show
 from sim.engine.balance import LOADS, MORE_WORDS, QUEUES
+from sim.engine.choice import COUNT_BITS
 from sim.engine.events import NEVER, WORD
 from sim.engine.layout import FLOW, LINK, NIC, NOTE, PACER, PACKET, PORT, RARE, SENDER, TRACE, WORLD, block
 from sim.engine.offers import HEAD
-from sim.engine.ports import COUNT_BITS
 from sim.engine.recovery import room_of
 from sim.engine.sender import QUANTUM
 from sim.engine.signatures import HEAR, LEARN, PICK, REACT, SPREAD, TICK, address_of

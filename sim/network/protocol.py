@@ -53,9 +53,7 @@ class Done(NamedTuple):
     lost: int  # packets lost for good: the stream was not delivered if above 0
     undelivered: int = 0  # payload bytes that never arrived: of a stopped stream, or of those packets
     stopped: int = 0  # 1: a stop came before its end
-    held: int = (
-        0  # payload bytes at most that waited out of order at the receiver (transports with a congestion control)
-    )
+    held: int = -1  # payload bytes that waited out of order at the receiver, at most; -1: the transport does not tell
 
 
 class LinkState(NamedTuple):
@@ -132,6 +130,7 @@ class Network(Protocol):
     def advance(self, until: int, budget: int) -> tuple[int, list[Tell]]:
         """Runs events up to and including ``until``; stops after the first instant that has something to tell.
 
+        ``until`` is below INFINITY.
         Returns the time reached and that instant's tells, in order of (kind, stream). Without tells the time is that
         of the last event run (it stops after about ``budget`` events), or ``until`` where none is left before it.
         """

@@ -47,6 +47,7 @@ class ControlledHosts(Hosts):
     def _first_memory(self, flow: Flow) -> None:
         control, src, dst = self.settings.control, flow.stream.src, flow.stream.dst
         if control is not None:
+            flow.held = 0
             inside = self.topology.domain[src] == self.topology.domain[dst]
             flow.memory = (control.near if inside and control.near is not None else control.own)[src].copy()
 

@@ -86,7 +86,7 @@ class Flow:
     accepted: int = 0  # of these, since the last ACK
     asked: bool = False  # an ACK is due when the last gap closes
     gap_told: bool = False  # go-back-N: the gap has had its NACK
-    held: int = 0  # payload bytes that waited out of order, at most
+    held: int = -1  # payload bytes that waited out of order, at most; told under a congestion control
     # the account
     lost: int = 0
     retransmitted: int = 0

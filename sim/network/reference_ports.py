@@ -256,8 +256,8 @@ class Ports(ControlledHosts):
         if self.settings.ports.pause is not None:
             came = self._ports[packet.came]
             came.account += packet.size
-            pausable = packet.kind == DATA and not self.topology.lossless[came.index]
-            if pausable and not came.stopped and came.account >= self._threshold(port.src):
+            may_stop = not (self.topology.lossless[came.index] or came.stopped)
+            if may_stop and came.account >= self._threshold(port.src):
                 self._send_pause(came, True)
 
     def _has_left(self, port: Port, packet: Packet) -> None:

@@ -20,6 +20,7 @@ _WORDS = (
     ("packet", "fluid"), ("selective_repeat", "go_back_n"), ("window", "line_rate"), ("hosts", "bisection"),
     ("all_to_all", "all_gather"), ("all_reduce", "reduce_scatter"), ("permutation", "tornado"),
     ("uniform", "permutation"), ("websearch", "datamining"), ("unlimited", "100KB"), ("auto", "64KiB"),
+    ("auto", "2ms"), ("auto", "8"), ("drop", "trim"), ("enqueue", "dequeue"), ("tolerant", "in_order"),
 )  # fmt: skip
 
 

@@ -92,6 +92,7 @@ def flow_table(
             "path": path,
             "retransmitted": rng.integers(0, 2, count),
             "reordered": rng.integers(0, 5, count),
+            "reorder_max_bytes": rng.integers(0, 20_000, count),
             "status": np.where(np.isnan(end), "unfinished", "finished"),
         },
     )

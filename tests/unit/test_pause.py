@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import run_sim
 from models.builders import leaf_spine
 from models.paths import Routes
 from models.topology import Topology, TopologyBuilder
@@ -154,3 +157,47 @@ def test_cycles_are_found_behind_ways_that_end() -> None:
     assert cycle({1: {2, 3}, 2: set(), 3: {4}, 4: {5}, 5: {3, 2}}) == [3, 4, 5]
     assert cycle({7: {7}}) == [7]
     assert cycle({1: {2}, 2: {3}, 3: set()}) == []
+
+
+def test_acks_alone_pause_a_link_too() -> None:
+    """One queue for all: 200 ACKs come back ten times as fast as they go on, and none is lost."""
+    topology = dumbbell()
+    pause = Pause(10 * 64, 5 * 64, even(topology, 200 * 64 // 2))
+    window = np.full(topology.hosts, 10**9)
+    made = PacketSettings(64, 0, True, False, 10**9, window, KB, None, None, 1.0, 7, ports=Ports(pause=pause))
+    net = PacketNetwork(topology, Routes(topology), made)
+    net.set_rates([1], [SLOW // 10])  # from the switch to host0
+    net.add(Stream(0, 0, 1, 200 * 64, None))
+    now = run(net)
+    assert net.counters()[("pauses", "sent")] > 0
+    totals = net.link_totals(now)
+    assert totals["dropped"].sum() == 0
+    assert totals["paused_ps"][3] > 0  # from host1 to the switch
+    assert [done.retransmitted for done in net.finished()] == [0]
+
+
+def test_a_run_that_stalls_names_the_links_that_wait_for_each_other(tmp_path: Path) -> None:
+    """Five switches in a ring; every host sends to the one two switches further on."""
+    line = ",100Gbps,1us\n"
+    cables = [f"host{n},switch{n}{line}switch{n},switch{(n + 1) % 5}{line}" for n in range(5)]
+    (tmp_path / "ring.csv").write_text("src,dst,rate,delay\n" + "".join(cables))
+    flows = [f"0us,host{n},host{(n + 2) % 5},200KB\n" for n in range(5)]
+    (tmp_path / "flows.csv").write_text("start,src,dst,size\n" + "".join(flows))
+    (tmp_path / "ring.yaml").write_text(
+        """name: ring
+fabric:
+  topology: {kind: edges, file: ring.csv}
+  switch: {overflow: pause, pause: {threshold: 10KB, resume: 3KB}}
+  transport: {kind: window, window: 1MB, rto: 100us}
+dispatch: {path: static}
+workload:
+  - {kind: flows, file: flows.csv}
+stop: {stall: 1ms}
+"""
+    )
+    assert run_sim.main([str(tmp_path / "ring.yaml"), "--out", str(tmp_path / "out"), "-q", "--no-plots"]) == 3
+    told = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert told["status"] == "stalled"
+    circle = [f"switch{n}->switch{(n + 1) % 5}" for n in range(5)]
+    (named,) = [reason for reason in told["reasons"] if reason.startswith("deadlock")]
+    assert named == f"deadlock of paused links: {', '.join(circle)}, and again the first"
