@@ -23,7 +23,7 @@ from analysis.load import Results, load
 from analysis.tables import summary_table
 from models.records import TABLES, validate
 from sim.dispatch.registry import LEVELS, Registry
-from tests.scenarios import admission
+from tests.scenarios import admission, transport
 
 FOLDER = Path(__file__).parents[2] / "scenarios"
 Runs = dict[str, Results]
@@ -366,6 +366,12 @@ ENTRIES: dict[str, Entry] = {
     "sdn_zoo": Entry((), admission.sdn_zoo),
     "controller_time": Entry((), admission.controller_time),
     "admission_all_to_all": Entry((), admission.admission_all_to_all),
+    "uet_balancers": Entry((), transport.uet_balancers),
+    "uet_transports": Entry((), transport.uet_transports),
+    "load_balancers": Entry(("workload.0.count=150",), transport.load_balancers),
+    "congestion_control": Entry((), transport.congestion_control),
+    "pfc": Entry((), transport.pfc),
+    "reordering": Entry((), transport.reordering),
 }
 
 
@@ -430,7 +436,11 @@ def times(run: Results) -> tuple[float, ...]:
 def test_no_policy_is_inert(results: Callable[[str], Runs], tmp_path: Path) -> None:
     """Every policy of every level gives other flow times or paths of demands than all others in a shipped scenario."""
     found: dict[str, dict[str, tuple[Any, ...]]] = {level: {} for level in LEVELS}
-    sources = (("packet", "fat_tree"), *(("collective", n) for n in ("collectives", "all_to_all", "nccl_h100_cluster")))
+    sources = (
+        *(("packet", name) for name in ("fat_tree", "load_balancers")),
+        *(("transport", name) for name in ("fat_tree", "uet_transports")),
+        *(("collective", name) for name in ("collectives", "all_to_all", "nccl_h100_cluster")),
+    )
     for level, name in sources:
         for one in results(name).values():
             found[level].setdefault(one.manifest["policies"][level]["kind"], times(one))

@@ -51,7 +51,7 @@ def flows(fct: Sequence[float], path: str = "host0>leaf0>host1") -> dict[str, An
     columns = {
         "id": np.arange(len(times)), "src": "host0", "dst": "host1", "bytes": 1000, "start_us": start,
         "delivered_us": start + times, "end_us": start + times, "fct_us": times, "ideal_us": 1.0, "slowdown": times,
-        "path": path, "retransmitted": 0, "reordered": 0, "status": "finished",
+        "path": path, "retransmitted": 0, "reordered": 0, "reorder_max_bytes": -1, "status": "finished",
     }  # fmt: skip
     return {"flows": frame("flows", columns)}
 

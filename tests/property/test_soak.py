@@ -1,0 +1,22 @@
+"""Random small runs end within their limits and keep every law; those that once did not are kept."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.soak import run
+
+KEPT: tuple[int, ...] = ()  # numbers of runs that once failed
+
+
+@pytest.mark.parametrize("number", KEPT)
+def test_what_once_failed_holds(number: int) -> None:
+    status, why = run(number)
+    assert status != "failed", why
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.slow)])
+def test_random_runs_end_and_keep_the_laws(count: int) -> None:
+    run(0, limit=0)  # compiles, so that no run's minute goes to that
+    told = {number: run(number) for number in range(count)}
+    assert not [f"run {number}: {why}" for number, (status, why) in told.items() if status == "failed"]
