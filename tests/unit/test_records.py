@@ -15,7 +15,7 @@ from tests.unit import synthetic
 
 CONTRACT = {
     "flows": "id src dst bytes start_us delivered_us end_us fct_us ideal_us slowdown path retransmitted reordered "
-    "status",
+    "reorder_max_bytes status",
     "links": "link src dst rate_gbps bytes packets utilisation queue_max_bytes marked dropped trimmed paused_us",
     "collectives": "id op algorithm ranks bytes start_us time_us algbw_gbytes busbw_gbytes",
     "moe_steps": "step layer time_us dispatch_us expert_us combine_us weights_us planner_us max_over_mean "
