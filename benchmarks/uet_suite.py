@@ -36,10 +36,10 @@ of the BDP; ports to hosts mark only without receiver credit. `nscc`: the sender
 grants; `both`. Entropies: 128 in permutations, else 64. An ACK after 16,384 B or an ACK a packet. Slow links: the first
 links from core switches to the first aggregation switch run at 25 Gbps, with a quarter of the queue and marking
 thresholds. What is compared is the end of the last flow (its last ACK at the sender), in us. Theirs is one run with one
-seed; ours is the median of 5 seeds (least to most), each with traffic, hashes and marks of its own. Permutations on one
-path depend on how many flows collide: there the published value should lie between the 5th and the 95th percentile of
-50 seeds. The end of the first flow and the packets sent again are theirs / ours; CPU seconds are those of a run without
-load and build, of the machine as busy as it was.
+seed; ours is the median of 5 seeds (least to most; the last column says where they are fewer), each with traffic,
+hashes and marks of its own. Permutations on one path depend on how many flows collide: there the published value should
+lie between the 5th and the 95th percentile of 50 seeds. The end of the first flow and the packets sent again are theirs
+/ ours; CPU seconds are those of a run without load and build, of the machine as busy as it was.
 
 The connection matrices are made here: random permutations (with 16 hosts every flow leaves its pod, since none of the
 published ones is as fast as a flow that stays), and the pairs of the small cases, as in the files of csg-htsim. In

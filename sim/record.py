@@ -44,13 +44,14 @@ def frame(name: str, columns: Mapping[str, Any]) -> pd.DataFrame:
             arrays[column.name] = values if np.size(values) else np.empty(0, dtype=object)
         else:
             arrays[column.name] = np.asarray(values, dtype=np.int64 if column.type == "int" else np.float64)
-        if column.type == "int" and column.null:
-            arrays[column.name] = pd.arrays.IntegerArray(arrays[column.name], arrays[column.name] < 0)
     unknown = set(columns) - set(arrays)
     if unknown:
         raise ValueError(f"table '{name}' has no column {', '.join(sorted(unknown))}")
     length = next((len(values) for values in arrays.values() if np.ndim(values)), 1)
     whole = {key: values if np.ndim(values) else np.full(length, values) for key, values in arrays.items()}
+    for column in TABLES[name]:
+        if column.type == "int" and column.null:
+            whole[column.name] = pd.arrays.IntegerArray(whole[column.name], whole[column.name] < 0)
     return pd.DataFrame(whole, copy=False)
 
 

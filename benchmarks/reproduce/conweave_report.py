@@ -65,11 +65,13 @@ def draw(rows: dict[str, Row]) -> Any:
 
     from analysis.plots.style import COLOURS, MARKERS
 
-    figure = Figure(figsize=(15, 7), layout="constrained")
-    axes = figure.subplots(2, len(LOSSES) * len(LOADS), sharex=True)
+    columns = [(losses, load) for losses in LOSSES for load in LOADS]
+    columns = [one for one in columns if any(_of(rows, policy, *one) for policy in POLICIES)]
+    figure = Figure(figsize=(1 + 3.7 * max(len(columns), 2), 7), layout="constrained")
+    axes = figure.subplots(2, len(columns), sharex=True, squeeze=False)
     sizes = [str(edge) for edge in EDGES[1:]]
     names = [f"{int(size) / 1000:g} kB" if int(size) < 10**6 else f"{int(size) / 1e6:g} MB" for size in sizes]
-    for column, (losses, load) in enumerate((losses, load) for losses in LOSSES for load in LOADS):
+    for column, (losses, load) in enumerate(columns):
         for row, (place, what) in enumerate((("0", "mean"), ("1", "99th percentile"))):
             axis = axes[row, column]
             for number, policy in enumerate(POLICIES):
@@ -77,7 +79,8 @@ def draw(rows: dict[str, Row]) -> Any:
                 known = [size for size in sizes if some and all(size in one["classes"] for one in some)]
                 values = [float(np.mean([one["classes"][size][int(place)] for one in some])) for size in known]
                 at = [sizes.index(size) for size in known]
-                axis.plot(at, values, color=COLOURS[number], marker=MARKERS[number], label=policy)
+                if known:
+                    axis.plot(at, values, color=COLOURS[number], marker=MARKERS[number], label=policy)
             axis.set(yscale="log", xticks=range(len(sizes)), title=f"{losses}, load {load:g}" if row == 0 else "")
             axis.set_xticklabels(names, rotation=45, ha="right")
             if column == 0:

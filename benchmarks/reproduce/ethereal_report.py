@@ -65,30 +65,29 @@ def _sentence(rows: dict[str, Row], rival: str, published: int) -> str:
 
 
 def draw(rows: dict[str, Row]) -> Any:
-    """One panel a collective: ratios over the size, dashed with the failed link."""
+    """A column a collective: ratios over the size, with all links up and, below, with the failed one."""
     from matplotlib.figure import Figure
 
-    from analysis.plots.style import COLOURS
+    from analysis.plots.style import COLOURS, MARKERS
 
-    figure = Figure(figsize=(13, 7.2), layout="constrained")
-    axes = figure.subplots(2, 3).ravel()
-    colours = dict(zip(POLICIES, COLOURS, strict=False))
-    for axis, collective in zip(axes, COLLECTIVES, strict=False):
-        for policy in POLICIES:
-            for link in ("up", "failed") if policy in AFTER_FAILURE else ("up",):
+    figure = Figure(figsize=(15, 6.4), layout="constrained")
+    axes = figure.subplots(2, len(COLLECTIVES), sharex=True)
+    for column, collective in enumerate(COLLECTIVES):
+        for row, (link, policies) in enumerate((("up", tuple(POLICIES)), ("failed", AFTER_FAILURE))):
+            axis = axes[row, column]
+            for number, policy in enumerate(policies):
                 points = [(size, _ratio(rows, collective, policy, size, link)) for size in _sizes(rows)]
                 known = [(size, ratio) for size, ratio in points if ratio is not None]
                 if known:
-                    style = {"linestyle": "--", "marker": "x"} if link == "failed" else {"marker": "o", "markersize": 4}
-                    axis.plot(*zip(*known, strict=True), color=colours[policy], **style)
-        axis.set(xscale="log", yscale="log", title=TITLES[collective], xlabel="size in MB")
-        axis.set_xticks(_sizes(rows), [str(size) for size in _sizes(rows)])
-        axis.minorticks_off()
-    for axis in axes[::3]:
-        axis.set_ylabel("time / bandwidth lower bound")
-    for policy in POLICIES:
-        axes[5].plot([], [], color=colours[policy], marker="o", label=policy)
-    axes[5].plot([], [], color="black", linestyle="--", marker="x", label="leaf0-spine0 down")
-    axes[5].axis("off")
-    axes[5].legend(loc="center", frameon=False)
+                    style = {"color": COLOURS[number], "marker": MARKERS[number], "markersize": 5}
+                    axis.plot(*zip(*known, strict=True), label=policy, **style)
+            axis.set(xscale="log", yscale="linear" if link == "up" else "log")
+            axis.set_xticks(_sizes(rows), [str(size) for size in _sizes(rows)])
+            axis.tick_params(axis="x", which="minor", length=0, labelsize=0)
+            axis.margins(x=0.15)
+        axes[0, column].set_title(TITLES[collective])
+        axes[1, column].set_xlabel("size in MB")
+    axes[0, 0].set_ylabel("time / bandwidth lower bound")
+    axes[1, 0].set_ylabel("the same, leaf0-spine0 down")
+    axes[0, 0].legend(frameon=False, fontsize=8)
     return figure

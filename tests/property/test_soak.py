@@ -7,16 +7,17 @@ import pytest
 from benchmarks.soak import run
 
 KEPT: tuple[int, ...] = ()  # numbers of runs that once failed
+LIMIT_S = 300  # of wall-clock time: tests share their machine
 
 
 @pytest.mark.parametrize("number", KEPT)
 def test_what_once_failed_holds(number: int) -> None:
-    status, why = run(number)
+    status, why = run(number, LIMIT_S)
     assert status != "failed", why
 
 
 @pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.slow)])
 def test_random_runs_end_and_keep_the_laws(count: int) -> None:
     run(0, limit=0)  # compiles, so that no run's minute goes to that
-    told = {number: run(number) for number in range(count)}
+    told = {number: run(number, LIMIT_S) for number in range(count)}
     assert not [f"run {number}: {why}" for number, (status, why) in told.items() if status == "failed"]
