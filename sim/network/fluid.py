@@ -20,6 +20,7 @@ from models.topology import Topology
 from sim.engine import fluid as kernel
 from sim.engine import fluid_state as memory
 from sim.engine import fluid_views as views
+from sim.network.packetless import Packetless
 from sim.network.protocol import DELIVERED, Done, Drains, LinkState, Stream, Tell
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _ZERO = ("packets", "queue_max_bytes", "marked", "dropped", "trimmed", "paused_ps")
 
 
-class FluidNetwork:
+class FluidNetwork(Packetless):
     """``efficiency``: payload over wire bytes; links carry payload at rate x efficiency.
 
     A stream without a path is split over the shares of ``routes``. A link that is down has no capacity: streams over
@@ -112,9 +113,6 @@ class FluidNetwork:
 
     def set_rates(self, links: Sequence[int], rates: Sequence[int]) -> None:
         self._rates.update(zip(links, rates, strict=True))
-
-    def set_loss(self, links: Sequence[int], share: float) -> None:
-        """There are no packets to lose."""
 
     def set_routes(self, routes: Routes) -> None:
         """Streams over all paths take the new shares at the next commit."""
@@ -320,9 +318,6 @@ class FluidNetwork:
         self._drained.append(self._drain[: self._counts[_DRAINS]].copy())
         self._counts[_DRAINS] = 0
 
-    def deadlock(self) -> list[int]:
-        return []
-
     def explain(self) -> Drains:
         self._collect_drains()
         rows = np.concatenate(self._drained)
@@ -345,9 +340,6 @@ class FluidNetwork:
         if slot is None:
             return sum(one.bytes for one in self._starts if one.id == stream)
         return int(views.undelivered(self._base, slot, now))
-
-    def longest_gap(self) -> int:
-        return 0
 
     def link_state(self, now: int) -> LinkState:
         return LinkState(np.zeros(self.topology.links, dtype=np.int64), self._sent(now))
@@ -385,12 +377,6 @@ class FluidNetwork:
             text = f"{accepted} bytes in, {delivered} delivered, {flying} in flight, {withdrawn} withdrawn"
             problems.append(f"fluid: {text}")
         return problems
-
-    def reordering(self) -> NDArray[np.int64]:
-        return np.zeros(0, dtype=np.int64)
-
-    def counters(self) -> dict[tuple[str, str], int]:
-        return {}
 
 
 _FIELDS = memory.STATE.names or ()

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.topology import Topology
+from sim.network.packetless import Packetless
 from sim.network.protocol import DELIVERED, INFINITY, Done, Drains, LinkState, Stream, Tell
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class _Transfer:
         return max(self.left - self.rate * (now - self.since) / SECOND, Fraction(0))
 
 
-class IdealNetwork:
+class IdealNetwork(Packetless):
     """``efficiency``: payload over wire bytes; rates are exact fractions, times are rounded up to ps."""
 
     def __init__(self, topology: Topology, routes: Routes, efficiency: float = 1.0, explains: bool = False) -> None:
@@ -84,9 +85,6 @@ class IdealNetwork:
 
     def set_rates(self, links: Sequence[int], rates: Sequence[int]) -> None:
         self._rates.update(zip(links, rates, strict=True))
-
-    def set_loss(self, links: Sequence[int], share: float) -> None:
-        """There are no packets to lose."""
 
     def set_routes(self, routes: Routes) -> None:
         self._routes = routes
@@ -242,9 +240,6 @@ class IdealNetwork:
         done, self._done = self._done, []
         return done
 
-    def deadlock(self) -> list[int]:
-        return []
-
     def explain(self) -> Drains:
         return Drains(*np.array(self._drains, dtype=np.int64).reshape(-1, 4).T)
 
@@ -258,9 +253,6 @@ class IdealNetwork:
         if transfer is None:
             return sum(one.bytes for one in self._starts if one.id == stream)
         return 0 if self._gone(transfer, now) else ceil(transfer.left_at(now) / 8)
-
-    def longest_gap(self) -> int:
-        return 0
 
     def link_state(self, now: int) -> LinkState:
         return LinkState(np.zeros(self.topology.links, dtype=np.int64), self._sent_bytes(now))
@@ -287,9 +279,3 @@ class IdealNetwork:
             text = f"{self._delivered} delivered, {flying} in flight, {self._withdrawn} withdrawn"
             return [f"ideal: {self._accepted} bytes in, {text}"]
         return []
-
-    def reordering(self) -> NDArray[np.int64]:
-        return np.zeros(0, dtype=np.int64)
-
-    def counters(self) -> dict[tuple[str, str], int]:
-        return {}
