@@ -104,6 +104,66 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str], pro
     return rows
 
 
+class Columns(NamedTuple):
+    """A table by column: the texts of the cells, and where they stand."""
+
+    cells: dict[str, list[str]]
+    line: list[int]  # of each row
+    text: list[str]  # all lines of the file
+    header: list[str]
+
+    def column(self, row: int, name: str) -> int:
+        """The column (from 1) where a cell starts."""
+        return cells(self.text[self.line[row] - 1])[self.header.index(name)][1]
+
+
+def columns_of(
+    text: str, required: Sequence[str], optional: Sequence[str], problems: Problems, *, others: bool = False
+) -> Columns | None:
+    """As ``read_table`` for long files, from their text; ``others``: columns of other names are left out.
+
+    None where the header has faults or there is no row.
+    """
+    lines = text.splitlines()
+    header: list[str] | None = None
+    rows: list[list[str]] = []
+    numbers: list[int] = []
+    for number, line in enumerate(lines, start=1):
+        if not line or line.isspace() or line.lstrip().startswith("#"):
+            continue
+        if header is None:
+            found = cells(line) if line.count('"') % 2 == 0 else []
+            valid = [name for name, _ in found if others and name not in required]
+            header = _header(found, number, required, [*optional, *valid], problems)
+            if header is None:
+                return None
+            continue
+        row = _texts(line, number, problems)
+        if row is not None and len(row) != len(header):
+            problems.add(number, f"{len(row)} cells, but the header has {len(header)} ({','.join(header)})")
+        elif row is not None:
+            rows.append(row)
+            numbers.append(number)
+    if header is None:
+        problems.add(0, f"is empty; a header is due: {','.join(required)}")
+    if header is None or not rows:
+        return None
+    wanted = {*required, *optional}
+    kept = {name: [row[place] for row in rows] for place, name in enumerate(header) if name in wanted}
+    return Columns(kept, numbers, lines, header)
+
+
+def _texts(line: str, number: int, problems: Problems) -> list[str] | None:
+    """The cells' texts; None with a problem. The quick way for lines without quotes."""
+    if '"' not in line:
+        return [cell.strip() for cell in line.split(",")]
+    try:
+        return [cell for cell, _ in cells(line)]
+    except ValueError as error:
+        problems.add(number, str(error), line.index('"') + 1)
+        return None
+
+
 def _header(
     found: list[tuple[str, int]], line: int, required: Sequence[str], optional: Sequence[str], problems: Problems
 ) -> list[str] | None:

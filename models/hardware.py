@@ -22,6 +22,7 @@ GB200 = "NVIDIA GB200 NVL72 data sheet, 2024 (a GPU's share of 72; tensor figure
 RTX_PRO = "NVIDIA RTX PRO Blackwell architecture white paper, 2025"
 ADA = "NVIDIA Ada GPU architecture white paper, 2022"
 FLOOR = "shortest kernel of models/measured: it includes that kernel's own time"
+CUDA = "total memory that CUDA reports, as printed by PyTorch and vLLM"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Gpu:
     scale_up_size: int  # GPUs in one scale-up domain of the vendor's system
     nic_rate: int  # bit/s of the NIC that belongs to a GPU in the vendor's system; 0: none stated
     launch_us: float  # a kernel that does next to nothing, in a CUDA graph
+    visible_bytes: int  # memory that a process can have: sheets round it, the driver keeps a little
     source: MappingProxyType[str, str]
     calibrated: MappingProxyType[str, str] = field(
         default_factory=lambda: MappingProxyType({})
@@ -61,6 +63,7 @@ def _gpu(
     scale_up: tuple[str, int, int, str],
     nic: tuple[int, str],
     launch: tuple[float, str],
+    visible: tuple[float, str],  # GiB
     calibrated: dict[str, str] | None = None,
 ) -> Gpu:
     source = {
@@ -74,6 +77,7 @@ def _gpu(
         "scale_up_size": scale_up[3],
         "nic_rate": nic[1],
         "launch_us": launch[1],
+        "visible_bytes": visible[1],
     }
     source |= {
         f"calibrated.{kind}": f"no measurements of its own: {other}'s" for kind, other in (calibrated or {}).items()
@@ -90,6 +94,7 @@ def _gpu(
         scale_up_size=scale_up[2],
         nic_rate=nic[0],
         launch_us=launch[0],
+        visible_bytes=round(visible[0] * 2**30),
         source=MappingProxyType(source),
         calibrated=MappingProxyType(calibrated or {}),
     )
@@ -107,6 +112,7 @@ _ALL = (
         scale_up=("nvswitch", 2_400 * G, 8, f"{A100}: NVLink 3, 600 GB/s both directions"),
         nic=(200 * G, "NVIDIA DGX A100 data sheet: 8 ConnectX-6 for 8 GPUs"),
         launch=(2.53, FLOOR),
+        visible=(79.15, CUDA),
     ),
     _gpu(
         "h100_sxm",
@@ -116,6 +122,7 @@ _ALL = (
         scale_up=("nvswitch", 3_600 * G, 8, f"{H100}: NVLink 4, 900 GB/s both directions"),
         nic=(400 * G, "NVIDIA DGX H100 data sheet: 8 ConnectX-7 for 8 GPUs"),
         launch=(2.65, FLOOR),
+        visible=(79.19, CUDA),
     ),
     _gpu(
         "h200_sxm",
@@ -125,6 +132,7 @@ _ALL = (
         scale_up=("nvswitch", 3_600 * G, 8, f"{H200}: NVLink 4, 900 GB/s both directions"),
         nic=(400 * G, "NVIDIA DGX H200 data sheet: 8 ConnectX-7 for 8 GPUs"),
         launch=(2.61, FLOOR),
+        visible=(139.80, CUDA),
     ),
     _gpu(
         "b200_sxm",
@@ -134,6 +142,7 @@ _ALL = (
         scale_up=("nvswitch", 7_200 * G, 8, f"{B200}: NVLink 5, 1.8 TB/s both directions"),
         nic=(400 * G, "NVIDIA DGX B200 data sheet: 8 ConnectX-7 for 8 GPUs"),
         launch=(1.86, FLOOR),
+        visible=(178.35, CUDA),
     ),
     _gpu(
         "gb200",
@@ -143,6 +152,7 @@ _ALL = (
         scale_up=("nvswitch", 7_200 * G, 72, f"{GB200}: NVLink 5, 1.8 TB/s both directions"),
         nic=(400 * G, "NVIDIA DGX GB200 data sheet: 4 ConnectX-7 for 4 GPUs of a tray"),
         launch=(1.86, "as b200_sxm"),
+        visible=(184.31, CUDA),
         calibrated={kind: "b200_sxm" for kind in _KINDS if kind != "moe"},
     ),
     _gpu(
@@ -158,7 +168,8 @@ _ALL = (
         ),
         nic=(400 * G, "DeepSeek-AI, ISCA 2025, arXiv:2505.09343: 8 ConnectX-7 for 8 GPUs"),
         launch=(2.65, "as h100_sxm"),
-        calibrated=dict.fromkeys(_KINDS, "h100_sxm"),
+        visible=(79.19, "as h100_sxm"),
+        calibrated=dict.fromkeys((*_KINDS, "collective"), "h100_sxm"),
     ),
     _gpu(
         "rtx_pro_6000",
@@ -168,6 +179,7 @@ _ALL = (
         scale_up=("pcie", 512 * G, 1, "PCIe 5.0 x16: 32 GT/s, 64 GB/s a direction before encoding"),
         nic=(0, "no vendor system: state the NIC in the scenario"),
         launch=(2.68, FLOOR),
+        visible=(94.97, CUDA),
     ),
     _gpu(
         "rtx_4090",
@@ -177,6 +189,8 @@ _ALL = (
         scale_up=("pcie", 256 * G, 1, "PCIe 4.0 x16: 16 GT/s, 32 GB/s a direction before encoding"),
         nic=(0, "no vendor system: state the NIC in the scenario"),
         launch=(2.59, FLOOR),
+        visible=(23.65, CUDA),
+        calibrated={"collective": "l40s"},
     ),
 )
 

@@ -16,6 +16,7 @@ from models.columns import Column, Table, count, key, text
 from models.errors import nearest
 from models.explained import EXPLAINED
 from models.failed import FAILURES
+from models.served import SERVED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,7 +179,7 @@ _GPUS = Table(
             "Time spent waiting for the network, for other GPUs, for planners and launches, and for the stream; "
             "several jobs on one GPU add up.",
         ),
-        count("tokens", "Copies of tokens that the GPU's experts worked on."),
+        count("tokens", "Tokens that it computed; of layers with experts the copies that its experts worked on."),
         count("peak_memory_bytes", "Most memory in use; 0 where the workload has no account of it.", "B"),
         count("out_of_memory", "1 if that was more than the GPU has, else 0; the run goes on.", statistics=False),
     ),
@@ -232,6 +233,7 @@ TABLES: dict[str, Table] = {
         *(_FLOWS, _LINKS, _COLLECTIVES, _MOE_STEPS, _GPUS, _SERIES, _REORDERING, _COUNTERS),
         *EXPLAINED,
         *ADMITTED,
+        *SERVED,
         FAILURES,
     )
 }
@@ -301,14 +303,14 @@ def markdown(manifest: Mapping[str, str] = MANIFEST) -> str:
         "",
         "## summary.json",
         "",
-        "`schema`, `status`, `reasons`, then an object a table: `count` (rows), `unfinished` (rows that were not "
-        "finished, for flows and collectives), and for every numeric column marked * below `n`, `mean`, `p50`, "
-        "`p95`, `p99`, `max` over the rows where it is not null. Quantiles are linear; `p95` is null below 20 samples, "
-        "`p99` below 100. A table without rows has no file, `count: 0` and a `reason`.",
+        "`schema`, `status`, `reasons`, then an object a table: `count` (rows), `unfinished` (rows that did not "
+        "finish, for flows, collectives, layers and requests), and for every numeric column marked * below `n`, "
+        "`mean`, `p50`, `p95`, `p99`, `max` over the rows where it is not null. Quantiles are linear; `p95` is null "
+        "below 20 samples, `p99` below 100. A table without rows has no file, `count: 0` and a `reason`.",
         "",
         "`status` is `completed`; `stopped` (a limit or an interrupt came while finite work was unfinished); "
         "`stalled` (no progress; `reasons` lists who waits on what); or `saturated` (the backlog kept growing, so the "
-        "means of fct_us and slowdown are null: there is no steady state to claim).",
+        "means of fct_us, slowdown and of the times of requests are null: there is no steady state to claim).",
         "",
         "## manifest.json",
         "",

@@ -21,6 +21,10 @@ PEAK = {"a100": 300, "h100": 450, "h200": 450, "h800": 200, "b200": 900, "b300":
 _NVIDIA = "github ai-dynamo/aiconfigurator @ 095f58a5 (2026-08-21), nccl_perf.parquet of each system (nccl-tests)"
 _CLUSTER = "github xxrjun/nccl-tests-cluster @ 455de4f8 (2026-02-06), cluster01"
 _VIDUR = "github microsoft/vidur @ 7d475133 (2024-11-19), network profiles"
+_SERVING = (
+    "github casys-kaist/LLMServingSim @ e08dc388 (2026-09-08) and 1b2cc02d (2026-09-26), "
+    "profiler/perf/RTXPRO6000/hardware.yaml: two GPUs on PCIe 5, NCCL under vLLM, replayed from a CUDA graph"
+)
 _APACHE = "Apache-2.0"
 SHIPPED = {
     "a100_sxm": Shipped(("collective_a100_sxm.csv.gz",), f"{_NVIDIA}; {_VIDUR}", "Apache-2.0; MIT (vidur)"),
@@ -29,6 +33,7 @@ SHIPPED = {
         name: Shipped((f"collective_{name}.csv.gz",), _NVIDIA, _APACHE)
         for name in ("h200_sxm", "b200_sxm", "b300_sxm", "gb200", "gb300", "l40s")
     },
+    "rtx_pro_6000": Shipped(("collective_rtx_pro_6000.csv.gz",), _SERVING, "MIT, Copyright the LLMServingSim authors"),
 }
 _ERROR = 0.06  # log units that the law may miss by before the residual curves mend it
 

@@ -28,7 +28,8 @@ class GpuModel:
         self.launch_us = self.gpu.launch_us
         self.extrapolated: Counter[str] = Counter()
 
-    def _body(self, kind: str) -> Body:
+    def body(self, kind: str) -> Body:
+        """The fit of a kind: the file's own, else the preset's."""
         own = self.hardware != self.name and kind in fitted_file(self.hardware)[self.name]
         return body_of(self.hardware if own else self.name, kind)
 
@@ -36,25 +37,25 @@ class GpuModel:
     def _gemm(self) -> Any:
         from models.compute.gemm import GemmModel
 
-        return GemmModel(self._body("gemm"))
+        return GemmModel(self.body("gemm"))
 
     @functools.cached_property
     def _grouped(self) -> Any:
         from models.compute.moe import GroupedModel
 
-        return GroupedModel(self._body("moe"))
+        return GroupedModel(self.body("moe"))
 
     @functools.cached_property
     def _attention(self) -> Any:
         from models.compute.attention import AttentionModel
 
-        return AttentionModel(self._body("attention"))
+        return AttentionModel(self.body("attention"))
 
     @functools.cached_property
     def _memory(self) -> Any:
         from models.compute.memory import MemoryModel
 
-        return MemoryModel(self._body("memory"))
+        return MemoryModel(self.body("memory"))
 
     def _counted(self, kind: str, answer: tuple[float, bool]) -> float:
         if answer[1]:
@@ -70,6 +71,11 @@ class GpuModel:
     ) -> float:
         """Fused SwiGLU experts of this GPU: ``tokens[expert]`` rows each, ``inner`` of its shard."""
         return self._counted("moe", self._grouped.us(dtype, hidden, inner, tokens, kernel))
+
+    def expert_kernels(self, dtype: str) -> list[str]:
+        """The kernels of experts that have times of a dtype; empty if there are none."""
+        name = self._grouped.kernel_of(dtype, "")[0]
+        return [kernel for one, kernel in self._grouped.laws if one == name]
 
     def attention(
         self,

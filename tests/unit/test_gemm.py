@@ -157,6 +157,7 @@ def test_every_number_of_a_preset_has_a_source() -> None:
             "scale_up_rate",
             "nic_rate",
             "launch_us",
+            "visible_bytes",
         }
         assert stated <= set(one.source), one.name
         assert all(one.source.values())
@@ -176,7 +177,7 @@ def test_packed_tables_come_back() -> None:
 
 
 def test_hardware_without_a_fit_says_what_has_one(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no measured collective data for 'rtx_4090'; hardware with collective: "):
-        fitted("rtx_4090", "collective")
+    with pytest.raises(InputError, match="no measured all_to_all data for 'rtx_4090'; hardware with all_to_all: "):
+        fitted("rtx_4090", "all_to_all")
     with pytest.raises(InputError, match="did you mean 'b200_sxm'"):
         gpu_model("b200")

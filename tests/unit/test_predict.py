@@ -84,7 +84,7 @@ def test_wrong_names_and_files(tmp_path: Path, capsys: pytest.CaptureFixture[str
     for words, expected in (
         (("gem", "--hardware", "h200_sxm"), "unknown model 'gem'; did you mean 'gemm'?"),
         (("gemm", "--hardware", "h200"), "unknown hardware 'h200'; did you mean 'h200_sxm'?"),
-        (("collective", "--hardware", "rtx_4090"), "no measured collective data for 'rtx_4090'"),
+        (("all_to_all", "--hardware", "rtx_4090"), "no measured all_to_all data for 'rtx_4090'"),
     ):
         code, out = _run(tmp_path, GOOD, *words)
         assert code == 2
