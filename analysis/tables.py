@@ -4,34 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from analysis.admission.booked import booked
+from analysis.grid import Cell, Column, Grid, Shown, lay_out, over, write
 from analysis.load import Results, load
+from analysis.serving import class_grid, request_grid
 from analysis.stats import percentile
 
-Cell = float | int | str | None
-# title, unit, what it shows of a run, how it is written
-_Column = tuple[str, str, Callable[[Results], Cell], str]
-_Shown = tuple[str, str, Sequence[Cell], str]  # the same with a cell a run
+_ASKED = ("prompt_tokens", "output_tokens")  # of requests
 _CLASSES = 4  # of demands that have a column, the most important ones
 _WIDTH = 120  # of the table of layers; beyond it the p99 is left out
-
-
-class Grid(NamedTuple):
-    """A table as text: a heading or "", title and unit of each column, the rows; ``left``: so many columns of words."""
-
-    heading: str
-    titles: Sequence[tuple[str, str]]
-    rows: Sequence[Sequence[str]]
-    left: int
-
-    def __str__(self) -> str:
-        lines = align(self.titles, self.rows, self.left)
-        return f"{self.heading}\n{lines}" if self.heading else lines
 
 
 def summary_table(folder: Path | str) -> str:
@@ -40,15 +25,22 @@ def summary_table(folder: Path | str) -> str:
 
 
 def summary_grids(runs: Mapping[str, Results]) -> dict[str, Grid]:
-    """`runs`: a row a variant (or for the only run); `collectives`, `moe_steps`, `demands`, `failures` where there are.
+    """`runs`: a row a variant (or for the only run); a table each of what else there is, such as `collectives`.
 
-    Empty columns are left out.
+    Requests alone, without a flow, are what `runs` is about. Empty columns are left out.
     """
-    grids = {"runs": _runs_grid(runs)}
+    served = any(run.rows("requests") for run in runs.values())
+    alone = served and not any(run.rows("flows") for run in runs.values())
+    grids = {"runs": request_grid(runs) if alone else _runs_grid(runs)}
     if any(run.rows("collectives") for run in runs.values()):
         grids["collectives"] = _collective_grid(runs)
     if any(run.rows("moe_steps") for run in runs.values()):
         grids["moe_steps"] = _moe_grid(runs)
+    if served and not alone:
+        grids["requests"] = request_grid(runs)
+    by_class = class_grid(runs) if served else None
+    if by_class is not None:
+        grids["request_classes"] = by_class
     if any(run.rows("demands") for run in runs.values()):
         grids["demands"] = _demand_grid(runs)
     if any(run.rows("failures") for run in runs.values()):
@@ -58,23 +50,15 @@ def summary_grids(runs: Mapping[str, Results]) -> dict[str, Grid]:
 
 def _runs_grid(runs: Mapping[str, Results]) -> Grid:
     columns = list(_COLUMNS)
-    if len(runs) > 1 and comparable(runs):
+    if len(runs) > 1 and comparable(runs) and not any(run.rows("requests") for run in runs.values()):
         goal = _mean_collective if any(map(_mean_collective, runs.values())) else _mean_fct
         measured = [value for value in map(goal, runs.values()) if value]
         best = min(measured, default=None)
         place = next(i for i, column in enumerate(columns) if column[2] is goal) + (goal is _mean_collective)
         if best:
-            columns.insert(place, ("vs", "best", lambda run: _over(goal(run), best), "ratio"))
+            columns.insert(place, ("vs", "best", lambda run: over(goal(run), best), "ratio"))
     cells = [(title, unit, [value(run) for run in runs.values()], form) for title, unit, value, form in columns]
-    return _lay_out(runs, cells, left=2)
-
-
-def _lay_out(runs: Mapping[str, Results], columns: Sequence[_Shown], left: int) -> Grid:
-    """A row a run; columns in which every cell is null are left out."""
-    shown = [column for column in columns if any(cell is not None for cell in column[2])]
-    titles = [("variant" if len(runs) > 1 else "run", ""), *((title, unit) for title, unit, _, _ in shown)]
-    rows = [[name, *(write(cells[i], form) for _, _, cells, form in shown)] for i, name in enumerate(runs)]
-    return Grid("", titles, rows, left)
+    return lay_out(runs, cells, left=2)
 
 
 def _collective_grid(runs: Mapping[str, Results]) -> Grid:
@@ -96,7 +80,7 @@ def _collective_grid(runs: Mapping[str, Results]) -> Grid:
         row = [name, op, algorithm, str(ranks), str(size), str(done)]
         row += [write(None if np.isnan(mean) else mean, form) for mean, form in zip(means, ("", "2", "2"), strict=True)]
         if len(runs) > 1:
-            row.append(write(_over(means[0], best[op, ranks, size]), "ratio"))
+            row.append(write(over(means[0], best[op, ranks, size]), "ratio"))
         rows.append(row)
     if len(runs) == 1:
         titles, rows = titles[1:], [row[1:] for row in rows]
@@ -111,7 +95,7 @@ def _moe_grid(runs: Mapping[str, Results]) -> Grid:
     """
     runs = {name: run for name, run in runs.items() if run.rows("moe_steps")}
     tables = [run.frame("moe_steps") for run in runs.values()]
-    columns: list[_Shown] = [
+    columns: list[Shown] = [
         ("steps", "layers", [f"{t['step'].nunique()} x {int((t['step'] == 0).sum())}" for t in tables], ""),
         ("not", "done", [int(t["time_us"].isna().sum()) or None for t in tables], ""),
     ]
@@ -126,9 +110,9 @@ def _moe_grid(runs: Mapping[str, Results]) -> Grid:
     faster = _speed_ups(list(runs.values()), [_mean(table, "time_us") for table in done])
     if any(value is not None for value in faster[1:]):
         columns.append(("speed-", "up", faster, "ratio"))
-    grid = _lay_out(runs, columns, left=1)
+    grid = lay_out(runs, columns, left=1)
     if max(map(len, str(grid).splitlines())) > _WIDTH:
-        grid = _lay_out(runs, [column for column in columns if column[1] != "p99 us"], left=1)
+        grid = lay_out(runs, [column for column in columns if column[1] != "p99 us"], left=1)
     over = f", speed-up over {next(iter(runs))}" if columns[-1][2] is faster else ""
     return grid._replace(heading=f"A layer with experts: means, GPUs' peak memory{over}")
 
@@ -138,14 +122,14 @@ def _demand_grid(runs: Mapping[str, Results]) -> Grid:
     runs = {name: run for name, run in runs.items() if run.rows("demands")}
     classes = [run.frame("demand_classes", ["priority", "offered", "blocking"]) for run in runs.values()]
     blocking = [dict(zip(table["priority"], table["blocking"], strict=True)) for table in classes]
-    columns: list[_Shown] = [("demands", "offered", [int(table["offered"].sum()) for table in classes], "")]
+    columns: list[Shown] = [("demands", "offered", [int(table["offered"].sum()) for table in classes], "")]
     priorities = sorted({priority for found in blocking for priority in found}, reverse=True)
     for place, priority in enumerate(priorities[:_CLASSES]):
         shares = [1 - found.get(priority, np.nan) for found in blocking]
         cells = [None if np.isnan(share) else share for share in shares]
         columns.append(("" if place else "admitted", f"class {priority}", cells, "share"))
     columns += [(title, unit, [value(run) for run in runs.values()], form) for title, unit, value, form in _DEMANDS]
-    return _lay_out(runs, columns, left=1)._replace(
+    return lay_out(runs, columns, left=1)._replace(
         heading="Demands: admitted by class; objective: priorities earned over those asked for"
     )
 
@@ -153,11 +137,11 @@ def _demand_grid(runs: Mapping[str, Results]) -> Grid:
 def _failure_grid(runs: Mapping[str, Results]) -> Grid:
     """A row a run in which something failed: packets lost in all, the rest of the worst failure."""
     runs = {name: run for name, run in runs.items() if run.rows("failures")}
-    columns: list[_Shown] = [
+    columns: list[Shown] = [
         (title, unit, [value(run) for run in runs.values()], form) for title, unit, value, form in _FAILURES
     ]
     heading = "Failures: packets lost in all; of the worst one: flows, recovery, slowdown over that of flows not hit"
-    return _lay_out(runs, columns, left=1)._replace(heading=heading)
+    return lay_out(runs, columns, left=1)._replace(heading=heading)
 
 
 def _earned(run: Results) -> float | None:
@@ -199,14 +183,13 @@ def comparable(runs: Mapping[str, Results]) -> bool:
     """Whether all runs have the same work to do, so that their times may be put in relation."""
     facts = set()
     for run in runs.values():
+        served = run.rows("requests"), *(run.number("requests", name, "mean") for name in _ASKED)
         operations = run.frame("collectives", ["op", "ranks", "bytes"]).drop_duplicates()
-        flows = None if len(operations) else (run.rows("flows"), run.number("flows", "bytes", "mean"))
-        facts.add((flows, tuple(run.manifest["loads"]), tuple(sorted(operations.itertuples(index=False, name=None)))))
+        flows = None if len(operations) or served[0] else (run.rows("flows"), run.number("flows", "bytes", "mean"))
+        facts.add(
+            (served, flows, tuple(run.manifest["loads"]), tuple(sorted(operations.itertuples(index=False, name=None))))
+        )
     return len(facts) == 1
-
-
-def _over(value: float | None, best: float) -> float | None:
-    return None if value is None or np.isnan(value) else value / best
 
 
 def _mean_collective(run: Results) -> float | None:
@@ -259,7 +242,7 @@ def _worst(column: str) -> Callable[[Results], Cell]:
 
 
 # an empty title goes on with the group to its left
-_COLUMNS: list[_Column] = [
+_COLUMNS: list[Column] = [
     ("status", "", _status, ""),
     ("flows", "done", _finished, ""),
     ("not", "done", _unfinished, ""),
@@ -290,7 +273,7 @@ _LAYER: list[tuple[str, str, Callable[[pd.DataFrame], Cell], str]] = [
     ("sent", "GB", lambda layers: (_mean(layers, "bytes_moved") or 0) / 1e9 or None, ""),
 ]
 
-_DEMANDS: list[_Column] = [
+_DEMANDS: list[Column] = [
     ("objective", "share", _earned, "share"),
     ("pre-", "empted", _sum("demand_classes", "preempted"), ""),
     ("", "lost", _sum("demand_classes", "lost"), ""),
@@ -303,7 +286,7 @@ _DEMANDS: list[_Column] = [
     ("reserved", "mean", _reserved, "share"),
 ]
 
-_FAILURES: list[_Column] = [
+_FAILURES: list[Column] = [
     ("failures", "", lambda run: run.rows("failures"), ""),
     ("packets", "lost", _sum("failures", "packets_lost"), ""),
     ("flows", "hit", _worst("flows_hit"), ""),
@@ -312,31 +295,3 @@ _FAILURES: list[_Column] = [
     ("recovery", "us", lambda run: run.number("failures", "recovery_us", "max"), ""),
     ("slowdown", "ratio", lambda run: run.number("failures", "inflation", "max"), "ratio"),
 ]
-
-
-def write(value: Cell, form: str = "") -> str:
-    """A cell: four digits that matter, ``-`` for null; forms: a number of decimals, ``ratio``, ``share`` (per cent)."""
-    if value is None:
-        return "-"
-    if isinstance(value, str):
-        return value
-    if form == "ratio":
-        return f"{value:.3f}x"
-    if form == "share":
-        return f"{value:.2%}" if value < 0.1 else f"{value:.1%}"
-    if form:
-        return f"{value:.{form}f}"
-    if isinstance(value, int) or abs(value) >= 1000:
-        return f"{value:.0f}"
-    return f"{value:#.4g}".rstrip(".")
-
-
-def align(titles: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], left: int) -> str:
-    """Columns side by side under two header lines; the first ``left`` columns hold text and stand to the left."""
-    lines = [[title for title, _ in titles], [unit for _, unit in titles], *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(titles))]
-    written = []
-    for line in lines:
-        cells = [c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
-        written.append("  ".join(cells).rstrip())
-    return "\n".join(written)

@@ -1,8 +1,9 @@
 """A run as a Chrome trace (JSON) for Perfetto or chrome://tracing: who computed, sent and waited when.
 
-A process a host, with its GPU's kernels and its flows; the collectives, the layers with experts and the busiest links
-are processes of their own. Complete events of one thread never overlap: each flow gets the first free lane. Everything
-is read batch by batch and written in order of time, so that memory stays flat; beyond the limit, events are counted.
+A process a host, with its GPU's kernels and its flows; the collectives, the layers with experts, the busiest links and
+each replica that serves requests (``request_lanes.py``) are processes of their own. Complete events of one thread never
+overlap: each flow gets the first free lane. All but requests is read batch by batch and written in order of time, so
+that memory stays flat; beyond the limit, events are counted.
 
 Format: "Trace Event Format", https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
 """
@@ -24,29 +25,17 @@ from typing import IO, Any
 import numpy as np
 
 from analysis.load import Results
+from analysis.request_lanes import REPLICAS, name_of, request_lanes
 from analysis.rows import batches, picoseconds
+from analysis.trace_events import FOREVER, WHOLE, Lanes, Timed, Window, counter, event
 from models.errors import InputError, Problem
 from models.explained import PARTS
 from models.records import TABLES
 
 LIMIT = 200_000  # events
 LINKS = 16
-FOREVER = 2**63 - 1
 _COLLECTIVES, _LAYERS, _LINK_USE, _HOSTS = 1, 2, 3, 10  # process numbers; host i is _HOSTS + i
 _KERNELS = 0  # thread of a host; its flows have the lanes from 1 on
-# when it starts (ps), a number for each source, what it is, and the event
-_Timed = tuple[int, int, str, dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Window:
-    """From ``begin`` to ``end`` in ps; what lies across an edge belongs to it."""
-
-    begin: int = 0
-    end: int = FOREVER
-
-    def holds(self, start: int, end: int) -> bool:
-        return start < self.end and end >= self.begin
 
 
 @dataclass
@@ -56,27 +45,6 @@ class Written:
     events: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
     until: int = -1  # ps of the last event, where some were left out
-
-
-class _Lanes:
-    """Threads of a process; each holds one event at a time."""
-
-    def __init__(self) -> None:
-        self._busy: list[tuple[int, int]] = []  # (end, lane)
-        self._free: list[int] = []
-        self._count = 0
-
-    def take(self, start: int, end: int) -> int:
-        """The lowest lane that is free from ``start`` on; starts never fall."""
-        while self._busy and self._busy[0][0] <= start:
-            heapq.heappush(self._free, heapq.heappop(self._busy)[1])
-        if self._free:
-            lane = heapq.heappop(self._free)
-        else:
-            self._count += 1
-            lane = self._count
-        heapq.heappush(self._busy, (end, lane))
-        return lane
 
 
 class _Hosts:
@@ -95,7 +63,7 @@ class _Hosts:
 
 
 def write_timeline(
-    run: Results, out: Path, window: Window = Window(), limit: int = LIMIT, links: int = LINKS, quiet: bool = True
+    run: Results, out: Path, window: Window = WHOLE, limit: int = LIMIT, links: int = LINKS, quiet: bool = True
 ) -> Written:
     """Writes the trace of ``run``; gzip if the name ends in .gz. The file appears whole or not at all."""
     hosts = _Hosts(run)
@@ -105,6 +73,7 @@ def write_timeline(
         _kernels(run, window),
         _flows(run, window, hosts),
         _link_use(run, window, links),
+        request_lanes(run, window),
     ]
     written, named = Written(), set[tuple[int, int]]()
     with _file(out) as file, _bar(run, links, quiet) as advance:
@@ -114,22 +83,22 @@ def write_timeline(
         )
         file.write(',"traceEvents":[\n')
         separator = ""
-        for start, _, kind, event in heapq.merge(*sources, key=lambda timed: timed[:2]):
+        for start, _, kind, one in heapq.merge(*sources, key=lambda timed: timed[:2]):
             advance()
             if sum(written.events.values()) >= limit:
                 written.left_out[kind] += 1
                 continue
             written.until = start
             written.events[kind] += 1
-            for one in (*_names(hosts, event, named), event):
-                file.write(separator + _json(one))
+            for entry in (*_names(hosts, one, named), one):
+                file.write(separator + _json(entry))
                 separator = ",\n"
         file.write("\n]}\n")
     return written
 
 
-def _collectives(run: Results, window: Window) -> Iterator[_Timed]:
-    lanes = _Lanes()
+def _collectives(run: Results, window: Window) -> Iterator[Timed]:
+    lanes = Lanes()
     for columns in batches(run, "collectives", TABLES["collectives"].names()):
         for row in _rows(columns):
             start, took = _ps(row["start_us"]), _ps(row["time_us"])
@@ -138,10 +107,10 @@ def _collectives(run: Results, window: Window) -> Iterator[_Timed]:
             if window.holds(start, end):
                 what = {name: row[name] for name in ("algorithm", "ranks", "bytes", "busbw_gbytes")}
                 name = f"collective {row['id']} {row['op']}"
-                yield start, 0, "collectives", _event(name, "collective", _COLLECTIVES, lane, start, end, what)
+                yield start, 0, "collectives", event(name, "collective", _COLLECTIVES, lane, start, end, what)
 
 
-def _layers(run: Results, window: Window) -> Iterator[_Timed]:
+def _layers(run: Results, window: Window) -> Iterator[Timed]:
     """The table has no start; a layer ends with the last kernel or flow of its job."""
     frame = run.frame("moe_steps")
     if not len(frame):
@@ -159,27 +128,27 @@ def _layers(run: Results, window: Window) -> Iterator[_Timed]:
         job, took = f"moe:{row['step']}.{row['layer']}", _ps(row["time_us"])
         if took >= 0 and job in ends:
             found.append((ends[job] - took, ends[job], job, row))
-    lanes = _Lanes()
+    lanes = Lanes()
     for start, end, job, row in sorted(found, key=lambda one: one[:3]):
         lane = lanes.take(start, end)
         if window.holds(start, end):
             what = {str(key): value for key, value in row.items() if key not in ("step", "layer", "time_us")}
-            yield start, 1, "layers", _event(job, "moe", _LAYERS, lane, start, end, what)
+            yield start, 1, "layers", event(job, "moe", _LAYERS, lane, start, end, what)
 
 
-def _kernels(run: Results, window: Window) -> Iterator[_Timed]:
+def _kernels(run: Results, window: Window) -> Iterator[Timed]:
     for columns in batches(run, "kernels", TABLES["kernels"].names()):
         starts, durations = (picoseconds(columns[name]).tolist() for name in ("start_us", "duration_us"))
         for gpu, kernel, job, start, took in zip(
             columns["gpu"], columns["kernel"], columns["job"], starts, durations, strict=True
         ):
             if window.holds(start, start + took):
-                event = _event(kernel, "kernel", _HOSTS + gpu, _KERNELS, start, start + took, {"job": job})
-                yield start, 2, "kernels", event
+                what = {"job": job}
+                yield start, 2, "kernels", event(kernel, "kernel", _HOSTS + gpu, _KERNELS, start, start + took, what)
 
 
-def _flows(run: Results, window: Window, hosts: _Hosts) -> Iterator[_Timed]:
-    lanes: dict[int, _Lanes] = {}
+def _flows(run: Results, window: Window, hosts: _Hosts) -> Iterator[Timed]:
+    lanes: dict[int, Lanes] = {}
     for row in _told_flows(run):
         start = _ps(row["start_us"])
         if start >= window.end:
@@ -189,12 +158,12 @@ def _flows(run: Results, window: Window, hosts: _Hosts) -> Iterator[_Timed]:
         stop = row["end_us"] if row["end_us"] is not None else row["delivered_us"]
         end = FOREVER if stop is None else _ps(stop)
         host = hosts.number(row["src"])
-        lane = lanes.setdefault(host, _Lanes()).take(start, end)
+        lane = lanes.setdefault(host, Lanes()).take(start, end)
         if window.holds(start, end):
             what = {name: row[name] for name in ("id", "bytes", "path")} | {"job": row.get("job", "")}
             what |= {part.replace("_ps", "_us"): row[part] / 1e6 for part in PARTS if row.get(part)}
             name = f"flow {row['id']} to {row['dst']}"
-            yield start, 3, "flows", _event(name, "flow", _HOSTS + host, lane, start, end, what)
+            yield start, 3, "flows", event(name, "flow", _HOSTS + host, lane, start, end, what)
 
 
 def _told_flows(run: Results) -> Iterator[dict[str, Any]]:
@@ -211,7 +180,7 @@ def _told_flows(run: Results) -> Iterator[dict[str, Any]]:
                 yield row
 
 
-def _link_use(run: Results, window: Window, most: int) -> Iterator[_Timed]:
+def _link_use(run: Results, window: Window, most: int) -> Iterator[Timed]:
     """Counters of the links that were used most: their use up to the next sample, and their queue."""
     totals = run.frame("links", ["link", "utilisation"])
     order = totals.sort_values(["utilisation", "link"], ascending=[False, True], kind="stable")
@@ -226,35 +195,23 @@ def _link_use(run: Results, window: Window, most: int) -> Iterator[_Timed]:
                 continue
             since, before[link] = before.get(link, 0), time
             if window.holds(since, time):
-                yield time, 4, "link samples", _counter(f"{link} use", since, {"per cent": 100 * use})
-                yield time, 4, "link samples", _counter(f"{link} queue", time, {"bytes": queue})
+                yield time, 4, "link samples", counter(_LINK_USE, f"{link} use", since, {"per cent": 100 * use})
+                yield time, 4, "link samples", counter(_LINK_USE, f"{link} queue", time, {"bytes": queue})
 
 
-def _event(
-    name: str, kind: str, process: int, thread: int, start: int, end: int, more: dict[str, Any]
-) -> dict[str, Any]:
-    """A complete event; one that did not end only begins."""
-    head = {"name": name, "cat": kind, "ph": "B" if end == FOREVER else "X", "pid": process, "tid": thread}
-    length = {} if end == FOREVER else {"dur": (end - start) / 1e6}
-    return {**head, "ts": start / 1e6, **length, "args": more}
-
-
-def _counter(name: str, time: int, values: dict[str, float]) -> dict[str, Any]:
-    return {"name": name, "ph": "C", "pid": _LINK_USE, "tid": 0, "ts": time / 1e6, "args": values}
-
-
-def _names(hosts: _Hosts, event: dict[str, Any], named: set[tuple[int, int]]) -> Iterator[dict[str, Any]]:
+def _names(hosts: _Hosts, entry: dict[str, Any], named: set[tuple[int, int]]) -> Iterator[dict[str, Any]]:
     """Metadata: what processes and threads are called, before their first event."""
-    process, thread = event["pid"], event["tid"]
+    process, thread = entry["pid"], entry["tid"]
     if (process, -1) not in named:
         named.add((process, -1))
         common = {_COLLECTIVES: "collectives", _LAYERS: "layers with experts", _LINK_USE: "links"}
-        name = common.get(process) or hosts.names[process - _HOSTS]
+        served = process >= REPLICAS
+        name = name_of(process) if served else common.get(process) or hosts.names[process - _HOSTS]
         yield {"name": "process_name", "ph": "M", "pid": process, "tid": 0, "args": {"name": name}}
         yield {"name": "process_sort_index", "ph": "M", "pid": process, "tid": 0, "args": {"sort_index": process}}
     if (process, thread) not in named:
         named.add((process, thread))
-        name = "GPU" if process >= _HOSTS and thread == _KERNELS else f"flows {thread}" if process >= _HOSTS else ""
+        name = _lane_name(process, thread)
         if name:
             yield {"name": "thread_name", "ph": "M", "pid": process, "tid": thread, "args": {"name": name}}
             yield {
@@ -264,6 +221,15 @@ def _names(hosts: _Hosts, event: dict[str, Any], named: set[tuple[int, int]]) ->
                 "tid": thread,
                 "args": {"sort_index": thread},
             }
+
+
+def _lane_name(process: int, thread: int) -> str:
+    """What a lane of a host or replica is called; the others need no name."""
+    if process >= REPLICAS:
+        return f"requests {thread}" if thread else ""
+    if process < _HOSTS:
+        return ""
+    return "GPU" if thread == _KERNELS else f"flows {thread}"
 
 
 def _rows(columns: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
@@ -306,6 +272,7 @@ def _bar(run: Results, links: int, quiet: bool) -> Iterator[Any]:
     from tqdm import tqdm
 
     total = sum(run.rows(name) for name in ("collectives", "moe_steps", "kernels", "flows"))
+    total += 3 * run.rows("requests") + 2 * run.rows("serving_series")
     total += 2 * run.rows("link_series") * min(links, run.rows("links")) // max(run.rows("links"), 1)
     with tqdm(total=total, desc="timeline", unit=" events", delay=2, disable=quiet, leave=False) as bar:
         yield lambda: bar.update(1)

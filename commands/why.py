@@ -1,4 +1,4 @@
-"""``why``: where the time went, of a run or of one flow, collective or layer; what became of a demand."""
+"""``why``: where the time went, of a run or of one flow, collective, layer or request; what became of a demand."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from pathlib import Path
 
 from commands import DONE
 
-HELP = "tell where the time went: of a run, a flow, a collective, a layer with experts; why a demand was refused"
+HELP = "tell where the time went: of a run, flow, collective, layer with experts, request; why a demand was refused"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("results", metavar="RESULTS", help="a results folder")
-    parser.add_argument("id", metavar="ID", nargs="?", help="12 or flow:12, collective:3, moe:STEP.LAYER, demand:ID")
+    parser.add_argument(
+        "id", metavar="ID", nargs="?", help="12 or flow:12, collective:3, moe:STEP.LAYER, request:12, demand:ID"
+    )
     parser.add_argument("--variant", metavar="NAME", help="the variant to look at, where there are several")
     parser.add_argument("--json", action="store_true", help="print all of it as JSON, times in picoseconds")
 

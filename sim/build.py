@@ -19,6 +19,7 @@ from sim.build_admission import AdmissionWiring
 from sim.build_faults import wire_faults
 from sim.build_moe import MoeWiring, gpus_of
 from sim.build_packets import Derived, chooses, derive, settings_of
+from sim.build_requests import ServingWiring
 from sim.clock import Clock
 from sim.dispatch.path import spray
 from sim.dispatch.views import PathView
@@ -39,6 +40,7 @@ from sim.scenario.demands import Demands
 from sim.scenario.fabric import prepare
 from sim.scenario.load import Loaded
 from sim.scenario.moe import Moe
+from sim.scenario.serving import Requests
 from sim.scenario.workloads import Collective
 from sim.scenario.workloads import Flows as FlowsSpec
 from sim.scenario.workloads import Matrix as MatrixSpec
@@ -73,6 +75,7 @@ class World:
     gpus: Gpus
     moe: MoeWiring
     admission: AdmissionWiring
+    serving: ServingWiring
     expected_bytes: int | None  # payload of all work, where it can be told beforehand
     loads: list[float]  # of workloads that are given one
     derived: Derived | None  # what the packet engines were told
@@ -89,7 +92,7 @@ class World:
             full["GPUs out of memory", device.settings.kind] += 1
         left_out = self.gpus.kernels.left_out
         kernels = {("kernels left out of their table", f"more than {KEPT:,}"): left_out}
-        return self.moe.counted() | self.admission.refused.count | full | kernels
+        return self.moe.counted() | self.admission.refused.count | self.serving.counted() | full | kernels
 
 
 def build(loaded: Loaded) -> World:
@@ -122,7 +125,8 @@ def build(loaded: Loaded) -> World:
     collectives, gpus = Collectives(), gpus_of(loaded, clock, streams)
     moe = MoeWiring(loaded, topology, clock, flows, streams, gpus)
     admission = AdmissionWiring(loaded, topology, clock, flows, streams, up)
-    maker = _Maker(loaded, topology, clock, flows, streams, collectives, gpus, moe, admission)
+    serving = ServingWiring(loaded, topology, clock, flows, streams, gpus)
+    maker = _Maker(loaded, topology, clock, flows, streams, collectives, gpus, moe, admission, serving)
     for index, item in enumerate(scenario.workload):
         maker.make(index, item)
     telemetry = Telemetry(
@@ -131,15 +135,16 @@ def build(loaded: Loaded) -> World:
         topology,
         None if scenario.telemetry.interval == "auto" else scenario.telemetry.interval,
         list(scenario.telemetry.links),
-        lambda: flows.active() + admission.backlog(),
+        lambda: flows.active() + admission.backlog() + serving.backlog(),
         _shortest(loaded, topology, maker.expected),
         scenario.packets,
+        serving,
     )
     wired = wire_faults(loaded, topology, clock, network, view, flows, admission, broken, acks)
     faults, failures = wired if wired is not None else (None, None)
     return World(
         loaded, topology, clock, network, flows, maker.work, maker.endless, faults, failures, telemetry, collectives,
-        gpus, moe, admission, maker.expected, maker.loads, derived,
+        gpus, moe, admission, serving, maker.expected, maker.loads, derived, 1 + serving.housekeeping,
     )  # fmt: skip
 
 
@@ -232,8 +237,9 @@ class _Maker:
         gpus: Gpus,
         moe: MoeWiring,
         admission: AdmissionWiring,
+        serving: ServingWiring,
     ) -> None:
-        self.moe, self.admission = moe, admission
+        self.moe, self.admission, self.serving = moe, admission, serving
         self.loaded, self.topology, self.clock, self.flows, self.streams = loaded, topology, clock, flows, streams
         self.collectives, self.gpus = collectives, gpus
         self.work: list[Work] = []
@@ -251,6 +257,10 @@ class _Maker:
             self.work.append(self.moe.make(index, item))
         elif isinstance(item, Demands):
             self._demands(index, item)
+        elif isinstance(item, Requests):
+            self._expect(None)
+            work = self.serving.make(index, item)
+            (self.endless if work.endless else self.work).append(work)
         else:
             self._flows(index, item)
 

@@ -32,11 +32,15 @@ def wire_faults(
     broken: Sequence[int],
     acks: bool,
 ) -> tuple[Faults, FailureBook] | None:
-    """``broken``: links that are down from the start; ``acks``: the transport has them. None without events."""
+    """``broken``: links that are down from the start; ``acks``: the transport has them.
+
+    None without events of the network; those of replicas are the workload's.
+    """
     scenario = loaded.scenario
-    if not scenario.events:
+    events = [(index, event) for index, event in enumerate(scenario.events) if event.replica is None]
+    if not events:
         return None
-    found = [fault for index, event in enumerate(scenario.events) for fault in _faults(index, event, topology, loaded)]
+    found = [fault for index, event in events for fault in _faults(index, event, topology, loaded)]
 
     def converge(up: NDArray[np.bool_]) -> None:
         # a port without light takes the whole cable out of the tables; ACKs need the other direction, too

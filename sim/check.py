@@ -265,6 +265,8 @@ def _hardware_line(one: Gpu) -> str:
 
 def _model_line(one: Architecture) -> str:
     """The numbers that decide a layer."""
+    if one.dense:
+        return f"{one.layers} dense layers, hidden {one.hidden}, inner {one.dense_inner}, {one.kv_heads} KV heads"
     sizes = f"hidden {one.hidden}, inner {one.expert_inner}"
     shared = f" + {one.shared_experts} shared" if one.shared_experts else ""
     return f"{one.moe_layers} of {one.layers} layers with {one.experts} experts{shared}, top {one.top_k}, {sizes}"

@@ -127,6 +127,9 @@ class _Writer:
         """Links that are down from the beginning to the end are failures; the format knows no other events."""
         topology, events = self._topology, self._loaded.scenario.events
         for index, event in enumerate(events):
+            if event.replica is not None:
+                self.fault(("events", index), "a replica that goes down")
+                continue
             if event.at or event.set != "down" or event.lasts is not None:
                 does = {"degrade": "is degraded", "loss": "loses packets"}
                 what = does.get(event.set, f"goes {event.set} at a time of its own")

@@ -71,6 +71,7 @@ class FlowBook:
         self.undelivered: list[int] = []  # payload bytes that will never arrive
         self.moved: set[int] = set()  # flows whose path was changed by whoever gave it
         self.failures: HearsOfWays | None = None  # who wants to know the ways of flows
+        self.on_rejected: list[Callable[[int], None]] = []  # told of each flow that will not be sent
         self.status: list[str] = []
 
     def _note(self, flows: list[Flow], overheads: list[int], job: str) -> None:
@@ -94,6 +95,8 @@ class FlowBook:
         if reason == UNREACHABLE:
             self.cut_off.append(flow.id)
         del self._open[flow.id]
+        for tell in self.on_rejected:
+            tell(flow.id)
 
     @property
     def path(self) -> list[str | None]:

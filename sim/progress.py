@@ -35,9 +35,9 @@ class Progress:
             self._bar.close()
 
     def _share(self) -> float:
-        """How much is done: layers passed, demands over, payload delivered, or time up to the limit, the most."""
+        """How much is done: layers, demands, requests, payload, or time up to the limit, the most."""
         world = self._world
-        share = max(world.moe.share(), world.admission.share())
+        share = max(world.moe.share(), world.admission.share(), world.serving.share())
         if world.expected_bytes:
             share = world.network.delivered_bytes() / world.expected_bytes
         stop = world.loaded.scenario.stop.time

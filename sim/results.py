@@ -21,6 +21,8 @@ _SHOWN = (
     "collectives.time_us.mean",
     "collectives.busbw_gbytes.mean",
     "moe_steps.time_us.mean",
+    *(f"requests.{column}.{statistic}" for column in ("ttft_ms", "tpot_ms", "e2e_ms") for statistic in ("p50", "p99")),
+    "requests.good.mean",
     "links.utilisation.max",
 )
 
@@ -96,7 +98,8 @@ class Results:
     def _table(self) -> pd.DataFrame:
         figures = self.figures()
         shown = [name for name in _SHOWN if name in figures and figures[name].notna().any()]
-        return figures[["status", "flows.count", *shown]]
+        counts = [name for name in ("flows.count", "requests.count") if figures[name].any() or name == "flows.count"]
+        return figures[["status", *counts, *shown]]
 
     def __repr__(self) -> str:
         text = self._table().to_string(float_format=lambda value: f"{value:.5g}", na_rep="-")

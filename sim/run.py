@@ -107,6 +107,7 @@ def run_one(world: World, folder: Path, progress: Progress) -> str:
     started, cpu = time.perf_counter(), time.process_time()
     status, reasons = run_world(world, progress)
     world.flows.settle()
+    world.serving.settle()
     tables = tables_of(world)
     broken = broken_laws(world) + broken_parts(tables)
     if broken:
@@ -153,7 +154,8 @@ def run_world(world: World, progress: Progress) -> tuple[str, list[str]]:
     except KeyboardInterrupt:
         progress.interrupted = True
     world.flows.collect()
-    waiting = [line for work in world.work for line in work.describe_waiting()] + world.flows.describe_open()
+    waiting = [line for work in world.work for line in work.describe_waiting()]
+    waiting += world.serving.describe_waiting() + world.flows.describe_open()
     lost = world.flows.unreachable()
     if progress.interrupted:
         return "stopped", ["interrupted", *waiting[:_LISTED], *lost]
@@ -178,7 +180,7 @@ def _circle(world: World) -> list[str]:
 def _notes(world: World) -> list[str]:
     """What a reader of the results must know."""
     policy = world.loaded.dispatch["packet"].policy
-    notes = world.moe.notes() + world.admission.notes()
+    notes = world.moe.notes() + world.admission.notes() + world.serving.notes()
     notes += [f"GPU {device.index} ran out of memory" for device in world.gpus.out_of_memory()[:_LISTED]]
     scenario = world.loaded.scenario
     if scenario.packets:
@@ -225,22 +227,42 @@ def _watch(world: World, stalled: Event, drained: Callable[[], bool]) -> Generat
     ``drained``: whether all is done and gone, though nobody has looked yet.
     """
     clock, network = world.clock, world.network
-    patience = world.loaded.scenario.stop.stall
+    patience = max(world.loaded.scenario.stop.stall, world.serving.patience)
     seen = -1
     while True:
-        yield clock.timeout(max(patience, 2 * network.longest_gap()))
+        step = max(patience, 2 * network.longest_gap())
+        yield clock.timeout(step * _looks_to_skip(world, step))
         planned = len(clock._queue) - world.housekeeping
         asleep = network.next_time() == INFINITY
-        moved = network.delivered_bytes() + len(world.flows.flow)
+        moved = network.delivered_bytes() + len(world.flows.flow) + sum(one.over for one in world.serving.served)
         only_timers = moved == seen and world.loaded.scenario.packets
-        if planned <= 0 and (asleep or only_timers) and not drained():
+        # what a router holds may go on with the next report, until many of them have changed nothing
+        stuck = moved == seen or not world.serving.patience
+        if planned <= 0 and (asleep or only_timers) and stuck and not drained():
             stalled.succeed()
             return
         seen = moved
 
 
+def _looks_to_skip(world: World, step: int) -> int:
+    """How many steps the watchdog may sleep, 1 at least: up to the last look before all that is planned can be over."""
+    times = sorted(event[0] for event in world.clock._queue)
+    planned = len(times) - world.housekeeping
+    if planned <= 0:
+        return 1
+    # whichever of them are housekeeping, one of the others comes at this time or later
+    ahead: int = times[planned - 1] - world.clock.now
+    return max(1, (ahead - 1) // step)
+
+
 def _saturated(world: World) -> bool:
     """Whether an open loop offered more than the fabric took, or demands than the controller answered."""
+    serving = world.serving
+    if serving.open_loop():  # their flows go on after the last one came
+        alone = len(serving.served) == len(world.loaded.scenario.workload)
+        if alone and not serving.ramped_up():
+            return False
+        return world.telemetry.backlog_grew(serving.last_arrival(), serving.first_arrival())
     if not world.loads and not world.endless and world.admission.asked is None:
         return False
     last = max((flow.start for flow in world.flows.flow[-1:]), default=world.admission.last_arrival())
@@ -250,7 +272,7 @@ def _saturated(world: World) -> bool:
 def broken_laws(world: World) -> list[str]:
     """What must hold in every run; an empty list if it does."""
     flows = world.flows
-    broken = world.network.check(int(world.clock.now)) + world.admission.broken()
+    broken = world.network.check(int(world.clock.now)) + world.admission.broken() + world.serving.broken()
     packets = world.loaded.scenario.packets
     slack = 0 if packets else 2  # ps: fluid times are rounded up from floats
     early = [

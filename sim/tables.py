@@ -12,6 +12,7 @@ from sim.build_packets import is_controlled
 from sim.flow_times import Transport, explain
 from sim.link_samples import FEWEST, ROWS
 from sim.record import PS_PER_US, frame, microseconds
+from sim.serving_tables import serving_tables
 
 
 def tables_of(world: World) -> dict[str, Any]:
@@ -24,6 +25,7 @@ def tables_of(world: World) -> dict[str, Any]:
         sizes = Transport(transport.payload + transport.header, timeout)
         tables |= explain(world.flows, world.network.explain(), world.topology, sizes)
     tables |= admission_tables(world)
+    tables |= serving_tables(world.serving.served, int(world.clock.now))
     if world.failures is not None and world.failures.rows:
         tables["failures"] = frame("failures", world.failures.columns(world.telemetry.progress()))
     rows = world.collectives.rows

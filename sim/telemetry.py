@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,14 @@ def groups_of(topology: Topology, asked: list[str]) -> list[tuple[str, NDArray[n
     return groups
 
 
+class Sampled(Protocol):
+    def sample(self, now: int) -> None: ...
+
+    def thin(self) -> None:
+        """Every other sample goes."""
+        ...
+
+
 class Telemetry:
     """Samples every ``interval`` ps, or (None) at a pace that fits the length of the run.
 
@@ -47,7 +55,10 @@ class Telemetry:
         backlog: Callable[[], int],
         shortest: int | None = None,
         packets: bool = True,
+        beside: Sampled | None = None,
     ) -> None:
+        """``beside``: what else takes its samples at these times."""
+        self._beside = beside
         self._clock, self._network = clock, network
         self._fixed = interval is not None
         self._interval = interval or (FIRST_INTERVAL if shortest is None else max(1, shortest // KEPT))
@@ -80,6 +91,8 @@ class Telemetry:
         moved = np.maximum(state.sent_bytes - self._sent, 0).astype(np.float64)
         self._sent = state.sent_bytes
         self.links.take(now, state)
+        if self._beside is not None:
+            self._beside.sample(now)
         queues = state.queue_bytes[self._links]
         mean = np.add.reduceat(queues, self._begin) / self._size
         longest = np.maximum.reduceat(queues, self._begin)
@@ -100,6 +113,8 @@ class Telemetry:
         self._delivered = self._delivered[1::2]
         self._interval *= 2
         self.links.slow_down()
+        if self._beside is not None:
+            self._beside.thin()
 
     def progress(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """([samples] ps, [samples] bytes delivered up to then)."""
@@ -132,13 +147,13 @@ class Telemetry:
         now = int(self._clock.now)
         return self.links.columns(now, self._network.link_state(now))
 
-    def backlog_grew(self, until: int) -> bool:
-        """Whether the backlog (flows under way) kept growing up to ``until``: later thirds hold ever more.
+    def backlog_grew(self, until: int, since: int = 0) -> bool:
+        """Whether the backlog (flows under way) kept growing from ``since`` to ``until``: later thirds hold ever more.
 
         Under overload it grows in proportion to time, so the thirds stand as 1 : 3 : 5. A queue that only fills at the
         start levels off: each third must exceed the one before by 40 %, and the last hold 30 flows at least.
         """
-        levels = np.array([backlog for time, *_, backlog in self.samples if time <= until], dtype=np.float64)
+        levels = np.array([backlog for time, *_, backlog in self.samples if since <= time <= until], dtype=np.float64)
         if len(levels) < 30:
             return False
         first, second, third = (float(part.mean()) for part in np.array_split(levels, 3))

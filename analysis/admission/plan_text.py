@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from analysis.tables import align, write
+from analysis.grid import align, write
 
 _BUSIEST = 5
 _SAID = {

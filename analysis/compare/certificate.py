@@ -11,12 +11,13 @@ from typing import Any
 from analysis.compare.findings import Findings
 from analysis.compare.inert import Inert
 from analysis.compare.metrics import Metric
+from analysis.compare.readings import Reading
 from analysis.compare.rule import POWER
 from analysis.compare.sentence import flips_of, ratio_to, sentence, stretches_of
 from analysis.compare.verdicts import RARE, Verdict
 from analysis.compare.words import amount, listed, per_cent, span, value_of
+from analysis.grid import align
 from analysis.stats import Interval
-from analysis.tables import align
 from models.records import PROGRAM, SCHEMA
 
 
@@ -138,13 +139,17 @@ def _unfinished(found: Findings) -> list[str]:
                 f"{arm} saturates in {saturated} of {len(readings)} runs, which claim no mean; they are left out with "
                 f"their pairs where they are at most {100 * RARE:g} % of the seeds"
             )
-        counts = [
-            (reading.run.summary["flows"].get("unfinished", 0), reading.run.rows("flows")) for reading in readings
-        ]
-        share = max(unfinished / flows if flows else 0.0 for unfinished, flows in counts)
-        if share > 0:
-            lines.append(f"{arm}: up to {per_cent(share)} of a run's flows did not finish and have no time")
+        for table in ("flows", "requests"):
+            share = max(_left(reading, table) for reading in readings)
+            if share > 0:
+                lines.append(f"{arm}: up to {per_cent(share)} of a run's {table} did not finish and have no time")
     return lines
+
+
+def _left(reading: Reading, table: str) -> float:
+    """Share of the rows that did not finish."""
+    rows = reading.run.rows(table)
+    return reading.run.summary[table].get("unfinished", 0) / rows if rows else 0.0
 
 
 def as_json(found: Findings, inert: Sequence[Inert] = ()) -> dict[str, Any]:

@@ -21,8 +21,18 @@ _LARGER = (
     "earned",
     "objective",
     "carried",
+    "good",
+    "good_share",
+    "goodput_per_s",
+    "served_per_s",
+    "output_tokens_per_s",
+    "finished",
+    "cached_tokens",
+    "prefix_hit_share",
+    *(f"{limit}_attained" for limit in ("ttft", "tpot", "itl", "e2e")),
 )
-_DEFAULTS = (("collectives", "time_us"), ("moe_steps", "time_us"), ("demands", "earned"))  # the first with rows
+# the first with rows
+_DEFAULTS = (("collectives", "time_us"), ("moe_steps", "time_us"), ("requests", "e2e_ms"), ("demands", "earned"))
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
@@ -96,8 +106,9 @@ def _figures(table: str) -> list[str]:
 
 
 def default(run: Results) -> Metric:
-    """The time of the work: collectives, layers with experts; what demands earn; else the flows' tail (their mean where
-    they are few).
+    """The time of the work: collectives, layers with experts, requests; what demands earn; else the flows' tail.
+
+    Of few flows their mean.
     """
     for table, column in _DEFAULTS:
         if run.rows(table):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.compare.inert import reason
+from analysis.grid import align
 from analysis.load import Results, load
-from analysis.tables import align
 from models.records import TABLES
 
 

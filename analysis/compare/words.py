@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from analysis.compare.metrics import Metric
+from analysis.grid import write
 from analysis.stats import Interval
-from analysis.tables import write
 
 _UNITS = {"us": "us", "ms": "ms", "s": "s", "B": "B", "GB/s": "GB/s", "ps": "ps", "packets": "packets"}
 

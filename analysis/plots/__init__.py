@@ -3,9 +3,10 @@
 - a run, or one with variants (each picture compares them): ``flows.py`` completion times and slowdown by size,
   ``links.py`` load of every link, ``series.py`` queues and use over time, ``collectives.py`` bandwidths,
   ``moe.py`` where the time of layers with experts goes, and the load of every GPU; ``admission.py`` what became of
-  demands, ``network_map.py`` where they have reserved bandwidth.
+  demands, ``network_map.py`` where they have reserved bandwidth; ``serving.py`` the latencies of requests and the
+  load of the replicas that serve them.
 - runs that differ in their load: ``loads.py`` latency and congestion against load, one line a policy;
-  ``admission.py`` blocking of each class.
+  ``admission.py`` blocking of each class; ``serving_curves.py`` latency and goodput against the rate of requests.
 - a sweep: ``sweeps.py`` the same against what was varied, or any figure of its index. ``curves.py`` draws for both.
 - plan.json of admission solvers (``plans.py``): the map, and ``anytime.py``: objective and bound over time.
 
@@ -46,7 +47,8 @@ def plot_results(folder: Path | str, *, each_variant: bool = False) -> list[Path
     runs = find_runs(folder)
     if not runs:
         raise InputError([Problem(str(folder), 0, 0, "no results here or up to 3 levels below (no manifest.json)")])
-    from analysis.plots import admission, collectives, flows, links, loads, moe, network_map, series
+    from analysis.plots import admission, collectives, flows, links, loads, moe, network_map, series, serving
+    from analysis.plots.serving_curves import against_rate
     from analysis.plots.style import save
 
     written = []
@@ -62,11 +64,17 @@ def plot_results(folder: Path | str, *, each_variant: bool = False) -> list[Path
             ("gpu_load", moe.load),
             ("demands", admission.outcome),
             ("reservations", network_map.of_runs),
+            ("request_latency", serving.latency),
+            ("replica_load", serving.over_time),
         ):
             figure = draw(named)
             if figure is not None:
                 written.append(save(figure, folder / "plots" / f"{file}.png"))
-    for file, curves in (("load_curves", loads.curves(runs)), ("blocking", admission.against_load(runs))):
+    for file, curves in (
+        ("load_curves", loads.curves(runs)),
+        ("blocking", admission.against_load(runs)),
+        ("serving_curves", against_rate(runs)),
+    ):
         if curves is not None:
             written.append(save(curves, folder / "plots" / f"{file}.png"))
     if each_variant:

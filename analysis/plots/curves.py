@@ -23,6 +23,8 @@ from analysis.stats import mean_interval
 _DASH = (0, (4, 2))
 _KNEE = 0.2  # distance below the chord
 _RISE = 2.0
+_TICKS = 0.1  # least distance of two labels on the x axis, of its length
+_KNEELESS = ("blocking", "rate")  # kinds of panels
 _WIDE = 20.0  # an x axis that spans more is logarithmic
 _SATURATED, _MARKED = "saturated: no steady state", "knee"
 LINE = "line"  # the column that names a row's line
@@ -35,7 +37,7 @@ class Panel(NamedTuple):
     figures: Sequence[tuple[str, str]]
     unit: str = ""
     factor: float = 1.0  # from the column's unit
-    kind: str = "latency"  # latency, queue, share, use, or blocking (a share without knees)
+    kind: str = "latency"  # latency, queue, share, use; without knees blocking (a share), rate
 
     def first(self, frame: pd.DataFrame) -> Panel:
         """The same with the first figure alone that has values."""
@@ -79,7 +81,7 @@ def draw(frame: pd.DataFrame, x: Against, panels: Sequence[Panel], title: str, *
     kneed: list[bool] = []
     columns = 1 if len(panels) == 1 else 2
     rows = -(-len(panels) // columns)
-    marks = [_SATURATED] * full + [_MARKED] * (joined and any(panel.kind != "blocking" for panel in panels))
+    marks = [_SATURATED] * full + [_MARKED] * (joined and any(panel.kind not in _KNEELESS for panel in panels))
     size = (5.2, 3.2) if columns == 1 else (3.7, 2.4)
     drawn = sheet(rows, columns, size, title, [*names, *marks], left=0.8, headed=True, gap=(0.75, 0.8))
     for place, panel in enumerate(panels):
@@ -89,7 +91,7 @@ def draw(frame: pd.DataFrame, x: Against, panels: Sequence[Panel], title: str, *
             part = frame[frame[LINE] == name]
             for order, (column, _) in enumerate(panel.figures):
                 curve = Curve(part, places[frame[LINE] == name], column)
-                knee = curve.draw(ax, index, "-" if order == 0 else _DASH, joined, panel.kind != "blocking")
+                knee = curve.draw(ax, index, "-" if order == 0 else _DASH, joined, panel.kind not in _KNEELESS)
                 kneed.append(knee and order == 0)
                 heights.append(curve.heights())
         _dress(ax, panel, np.concatenate(heights))
@@ -168,9 +170,20 @@ def _dress_x(ax: Any, x: Against, places: NDArray[Any], words: Sequence[str]) ->
         ax.set_xscale("log")
     _numbers(ax.xaxis, x.unit, x.factor)
     if len(set(places)) <= (8 if ax.get_xscale() == "log" else 5):
-        ax.set_xticks(sorted(set(places)))
+        ax.set_xticks(_apart(sorted(set(places)), log=ax.get_xscale() == "log"))
     elif ax.get_xscale() != "log":
         ax.xaxis.set_major_locator(MaxNLocator(5))  # labels carry a unit: more of them would touch
+
+
+def _apart(places: Sequence[float], *, log: bool) -> list[float]:
+    """Those that stand far enough from each other to be labelled, from the last one backwards."""
+    across = np.log(places) if log else np.asarray(places)
+    least = _TICKS * (across[-1] - across[0])
+    kept = [len(places) - 1]
+    for place in range(len(places) - 2, -1, -1):
+        if across[kept[-1]] - across[place] >= least:
+            kept.append(place)
+    return [places[place] for place in reversed(kept)]
 
 
 def _dress(ax: Any, panel: Panel, heights: NDArray[Any]) -> None:

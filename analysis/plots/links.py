@@ -35,18 +35,18 @@ class Panel:
 
 
 def heat(runs: Mapping[str, Results]) -> Figure | None:
-    """Rows of panels: the tier pairs; columns of panels: the variants. One colour scale."""
+    """Rows of panels: the tier pairs; columns of panels: the variants. One colour scale. None if no link was in use."""
     shown = dict(list(runs.items())[:_VARIANTS])
     tables = {name: table for name, run in shown.items() if len(table := _classed(run))}
-    if not tables:
+    most = [float(table["load"].max()) for table in tables.values()]
+    if not any(most):
         return None
     groups = list(dict.fromkeys(group for table in tables.values() for group in table["group"]))
-    most = [float(table["load"].max()) for table in tables.values()]
     timed = max(most) > _UNLIKE * min(most)
     if timed:  # shares of runs that last unlike long do not compare; the time that a link was busy does
         tables = {name: table.assign(load=table["busy_us"]) for name, table in tables.items()}
     panels = {(g, n): arrange(part) for n, t in tables.items() for g in groups if len(part := t[t["group"] == g])}
-    top = max(panel.most for panel in panels.values()) or 1.0
+    top = max(panel.most for panel in panels.values())
     title = "Load of the links" + (f" (first {_VARIANTS} of {len(runs)} variants)" if len(runs) > _VARIANTS else "")
     wide = len(tables) > 1
     cell = (2.1 if wide else 4.4, max(1.3, min(2.1, 8.4 / len(groups))))

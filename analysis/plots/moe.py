@@ -96,10 +96,11 @@ def load(runs: Mapping[str, Results]) -> Figure | None:
         return None
     shown = dict(list(tables.items())[:_VARIANTS])
     several = len(shown) > 1
-    rows = [("tokens", "", 1.0, "token copies"), ("busy_us", "s", 1e-6, "busy time")]
+    what = "token copies" if any(run.rows("moe_steps") for run in runs.values()) else "tokens"
+    rows = [("tokens", "", 1.0, what), ("busy_us", "s", 1e-6, "busy time")]
     if any(table["peak_memory_bytes"].max() > 0 for table in shown.values()):
         rows.append(("peak_memory_bytes", "B", 1.0, "peak memory"))
-    title = "Token copies, busy time" + (" and peak memory" if len(rows) == 3 else "") + " of each GPU"
+    title = f"{what.capitalize()}, busy time" + (" and peak memory" if len(rows) == 3 else "") + " of each GPU"
     title += f" (first {_VARIANTS} of {len(tables)} variants)" if len(tables) > _VARIANTS else ""
     mapped = max(map(len, shown.values())) > _MAP
     alike = len({tuple(table["gpu"]) for table in shown.values()}) == 1

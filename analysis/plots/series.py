@@ -19,8 +19,7 @@ _DASHED = 5  # up to so many lines are dashed as well, so that lines that lie on
 
 def over_time(runs: Mapping[str, Results]) -> Figure | None:
     """Above the longest queue at switches, below the mean use. One run: a line a group; variants: a panel a group."""
-    tables = {name: run.frame("series") for name, run in runs.items()}
-    tables = {name: table for name, table in tables.items() if len(table)}
+    tables = {name: table for name, table in sampled(runs).items() if len(table)}
     if not tables:
         return None
     groups = list(dict.fromkeys(group for table in tables.values() for group in table["group"]))
@@ -57,6 +56,13 @@ def over_time(runs: Mapping[str, Results]) -> Figure | None:
     axes[1, 0].set(ylabel="mean use of the links", ylim=(0, 1.05))
     drawn.legend(axes[1, 0].get_legend_handles_labels()[0])
     return drawn.figure
+
+
+def sampled(runs: Mapping[str, Results]) -> dict[str, pd.DataFrame]:
+    """The samples of each run; nothing where no link of any run was ever in use."""
+    tables = {name: run.frame("series") for name, run in runs.items()}
+    used = any(table[["queue_max_bytes", "utilisation_mean"]].to_numpy().any() for table in tables.values())
+    return tables if used else {}
 
 
 def thin(part: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 from analysis.index import Axis, Index
 from analysis.plots.admission import blocking_panels
 from analysis.plots.curves import LINE, MARKS, QUEUE, SLOWDOWN, USE, Against, Panel, draw, has_values, shown
+from analysis.plots.serving_curves import served_panels
 from models.errors import InputError, Problem
 from models.records import TABLES
 
 _UNITS = {"ps": ("s", 1e-12), "B": ("B", 1.0), "bit/s": ("bit/s", 1.0), "1/s": ("/s", 1.0), "": ("", 1.0)}
-_COLUMN_UNITS = {"us": ("s", 1e-6), "ms": ("s", 1e-3), "s": ("s", 1.0), "B": ("B", 1.0)}
+_COLUMN_UNITS = {"us": ("s", 1e-6), "ms": ("s", 1e-3), "s": ("s", 1.0), "B": ("B", 1.0), "1/s": ("/s", 1.0)}
 _DONE = (
     Panel("Layer with experts: mean time", (("moe_steps.time_us.mean", ""),), "s", 1e-6),
     Panel("Collective: mean time", (("collectives.time_us.mean", ""),), "s", 1e-6),
@@ -59,13 +60,16 @@ def choice(index: Index, x: str | None = None, figures: Sequence[str] = ()) -> C
 
 
 def _usual(frame: pd.DataFrame) -> list[Panel]:
-    """Of demands the blocking of each class; else latency of what the workload is about, slowdown, queues, marks, use.
+    """Of demands the blocking of each class, of requests latency and goodput; else what the workload is about.
 
-    Four at most.
+    That is the time of layers or collectives, then slowdown, queues, marks, use. Four at most.
     """
     blocking = blocking_panels(list(frame.columns))
     if blocking:
         return blocking
+    served = served_panels(frame)
+    if served:
+        return served
     panels = [panel for panel in _DONE if has_values(frame, panel)][:1]
     panels += [panel for panel in (SLOWDOWN, QUEUE, USE, MARKS) if has_values(frame, panel)]
     return panels[:4] or [_panel("flows.count")]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from analysis.load import Results
 from analysis.plots import flows, moe, series
+from analysis.report import serving
 from analysis.report.pack import Packer
 
 Chart = dict[str, Any]
@@ -26,6 +27,7 @@ class Charts:
     def all(self) -> list[Chart]:
         """Those that the runs have data for."""
         made = [self._completion(), self._slowdown(), *self._series(), self._busbw(), self._moe(), self._gpus()]
+        made += self._requests()
         return [chart for chart in made if chart is not None]
 
     def _line(self, name: str, number: int, x: Any, y: Any) -> dict[str, Any]:
@@ -69,7 +71,7 @@ class Charts:
         return chart_of("slowdown", "curves", "Slowdown by flow size", x, y, views, shape="points")
 
     def _series(self) -> list[Chart | None]:
-        tables = {name: run.frame("series") for name, run in self._runs.items()}
+        tables = series.sampled(self._runs)
         groups = list(dict.fromkeys(group for table in tables.values() for group in table["group"]))
         # a NIC's own queue is only its backlog: those of switches are shown first
         groups.sort(key=lambda group: group.startswith("host->"))
@@ -121,7 +123,7 @@ class Charts:
     def _gpus(self) -> Chart | None:
         views: dict[str, list[dict[str, Any]]] = {}
         units = {"busy_us": ("busy time", 1e-6, "s"), "wait_us": ("waiting time", 1e-6, "s")}
-        units |= {"tokens": ("token copies", 1.0, ""), "peak_memory_bytes": ("peak memory", 1.0, "B")}
+        units |= {"tokens": ("tokens", 1.0, ""), "peak_memory_bytes": ("peak memory", 1.0, "B")}
         for column, (label, factor, unit) in units.items():
             for number, (name, run) in enumerate(self._runs.items()):
                 table = run.frame("gpus", ["gpu", column])
@@ -129,6 +131,17 @@ class Charts:
                     line = self._line(name, number, table["gpu"], table[column].to_numpy() * factor)
                     views.setdefault(label, []).append(line | {"unit": unit})
         return chart_of("gpus", "gpus", "Each GPU", axis_of("GPU", ""), axis_of("", ""), views, shape="points")
+
+    def _requests(self) -> list[Chart | None]:
+        """How long requests take, and how full their replicas are."""
+        runs = {name: run for name, run in self._runs.items() if run.rows("requests")}
+        within, over = serving.latency(runs, self._line), serving.loads(runs, self._line)
+        x, share = axis_of("time", "s", log=True), axis_of("share of injected requests", "%")
+        then, load = axis_of("time", "s"), axis_of("load", "")
+        return [
+            chart_of("latency", "requests", "Requests served within a time", x, share, within, shape="step"),
+            chart_of("replicas", "replicas", "Load of the replicas", then, load, over),
+        ]
 
 
 def _bar(packer: Packer, line: dict[str, Any]) -> dict[str, Any]:

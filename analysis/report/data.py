@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from analysis.grid import Grid
 from analysis.load import Results
 from analysis.report.charts import Charts
 from analysis.report.explore import FLOWS, flows
 from analysis.report.fabric import Fabrics, over_time, totals
 from analysis.report.pack import Packer
-from analysis.tables import Grid, comparable, longest_queue, summary_grids
+from analysis.tables import comparable, longest_queue, summary_grids
 from models.records import TABLES
 
 EXPLORED = 8  # runs of a folder of many that are in the page
-_TABLES = ("collectives", "moe_steps", "demands", "decisions", "gpus", "counters")
+_TABLES = ("collectives", "moe_steps", "request_classes", "replicas", "demands", "decisions", "gpus", "counters")
 _ROWS = 2000  # of the other tables of a run
 
 
@@ -57,10 +58,17 @@ def _measures(runs: Mapping[str, Results]) -> dict[str, Any]:
     def queue(run: Results) -> float | None:
         return None if (longest := longest_queue(run)) is None else longest * 1000
 
+    def missed(run: Results) -> float | None:
+        return None if (good := run.number("requests", "good", "mean")) is None else 1 - good
+
     shown = []
     for title, unit, value in (
         ("Mean time of a collective", "s", figure("collectives", "time_us", "mean", 1e-6)),
         ("Mean time of a layer with experts", "s", figure("moe_steps", "time_us", "mean", 1e-6)),
+        ("Requests that missed a target or did not finish", "%", missed),
+        ("Mean time of a request (E2E)", "s", figure("requests", "e2e_ms", "mean", 1e-3)),
+        ("Time to first token, p99", "s", figure("requests", "ttft_ms", "p99", 1e-3)),
+        ("Time per output token, p99", "s", figure("requests", "tpot_ms", "p99", 1e-3)),
         ("Flow completion time, mean", "s", figure("flows", "fct_us", "mean", 1e-6)),
         ("Flow completion time, p99", "s", figure("flows", "fct_us", "p99", 1e-6)),
         ("Slowdown, p99", "", figure("flows", "slowdown", "p99", 1.0)),

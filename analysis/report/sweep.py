@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.grid import write
 from analysis.index import Index
 from analysis.plots.curves import LINE, Curve, positions
 from analysis.plots.sweeps import choice
 from analysis.report.charts import Chart, axis_of, chart_of, is_long
 from analysis.report.pack import Packer
-from analysis.tables import write
 from models.errors import InputError
 
 _FIGURES = (  # title, figure of the index, form

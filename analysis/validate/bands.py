@@ -12,6 +12,7 @@ from models.errors import nearest
 OF_ROWS = ("bias", "median", "p90", "worst")
 # of two distributions: the difference of their means and quantiles, and Kolmogorov-Smirnov's distance
 OF_DISTRIBUTIONS = ("mean", "p50", "p95", "p99", "ks")
+CORRELATION = "corr"  # of the measured rows and their counterparts; told, and no band
 STATISTICS = (*OF_ROWS, *OF_DISTRIBUTIONS)
 _BAND = re.compile(r"^\s*(?:(\w+)\s+)?(\w+)\s*<=?\s*([\d.eE+-]+)\s*(%?)\s*$")
 

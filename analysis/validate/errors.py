@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.validate.bands import OF_DISTRIBUTIONS, OF_ROWS
+from analysis.validate.bands import CORRELATION, OF_DISTRIBUTIONS, OF_ROWS
 from analysis.validate.kinds import HELD_OUT, Kind
 
+_PAIRS = 3  # rows below which a correlation says nothing
 _FEWEST = {"p50": 1, "p95": 20, "p99": 100}  # rows below which a quantile says nothing
 
 
@@ -103,7 +104,9 @@ def _within(rows: pd.DataFrame, one: Bin, kind: Kind) -> pd.DataFrame:
 def _statistics(
     measured: pd.DataFrame, simulated: pd.DataFrame, metric: str, kind: Kind, paired: bool
 ) -> dict[str, float | int | None]:
-    told: dict[str, float | int | None] = dict.fromkeys(("measured", "simulated", *OF_ROWS, *OF_DISTRIBUTIONS))
+    told: dict[str, float | int | None] = dict.fromkeys(
+        ("measured", "simulated", *OF_ROWS, CORRELATION, *OF_DISTRIBUTIONS)
+    )
     there = measured[metric].dropna().to_numpy(dtype=float)
     here = simulated[metric].dropna().to_numpy(dtype=float)
     told["measured"], told["simulated"] = len(there), len(here)
@@ -114,6 +117,8 @@ def _statistics(
             size = np.abs(error)
             values = (error.mean(), np.median(size), np.quantile(size, 0.9), size.max())
             told |= {name: float(value) for name, value in zip(OF_ROWS, values, strict=True)}
+        if not kind.keyed:
+            told[CORRELATION] = _correlation(measured[[metric, f"sim_{metric}"]].dropna().to_numpy(dtype=float).T)
     if not kind.keyed and len(there) and len(here):
         told["mean"] = float(here.mean() / there.mean() - 1)
         for name, fewest in _FEWEST.items():
@@ -122,3 +127,10 @@ def _statistics(
                 told[name] = float(np.quantile(here, share) / np.quantile(there, share) - 1)
         told["ks"] = distance(there, here)
     return told
+
+
+def _correlation(pairs: NDArray[Any]) -> float | None:
+    """Pearson's, of [2, rows]; None where one side does not vary."""
+    if pairs.shape[1] < _PAIRS or not pairs.std(axis=1).all():
+        return None
+    return float(np.corrcoef(pairs)[0, 1])

@@ -22,11 +22,15 @@ HELD_OUT = "held_out"
 
 @dataclass(frozen=True)
 class Field:
-    """A field of a measured row: its name in a map line, and the column of our results that it is."""
+    """A field of a measured row: its name in a map line, and the column of our results that it is.
+
+    ``scale``: what a number in the dimension's own unit is multiplied with to be in the column's.
+    """
 
     name: str
     column: str
     dimension: Dimension
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,18 @@ class Kind:
     keyed: bool
     group: str | None = None
     start: str | None = None
+    lasts: str | None = None  # the time from a row's start to its end
     size: str = "bytes"
+    size_unit: str = "B"
+    single: str = "flow"  # what a row is
+    ordered: bool = False  # without keys, rows of the same sizes in the same order are each other's counterparts
 
     def field(self, name: str) -> Field:
         return next(one for one in self.fields if one.name == name)
+
+    def scale(self, column: str) -> float:
+        """What a time in us is multiplied with to be in the column's unit."""
+        return next(one.scale for one in self.fields if one.column == column)
 
 
 _HELD = Field(HELD_OUT, HELD_OUT, "flag")
@@ -84,15 +96,36 @@ FLOWS = Kind(
     metrics=("fct_us", "slowdown"),
     keyed=False,
     start="start_us",
+    lasts="fct_us",
 )
-KINDS = {kind.name: kind for kind in (COLLECTIVES, FLOWS)}
-LATER = ("requests",)
+REQUESTS = Kind(
+    "requests",
+    "requests",
+    (
+        Field("id", "id", "count"),
+        Field("prompt", "prompt_tokens", "count"),
+        Field("output", "output_tokens", "count"),
+        Field("arrival", "arrival_s", "time", 1e-6),
+        Field("ttft", "ttft_ms", "time", 1e-3),
+        Field("tpot", "tpot_ms", "time", 1e-3),
+        Field("e2e", "e2e_ms", "time", 1e-3),
+        _HELD,
+    ),
+    keys=("id",),
+    metrics=("ttft_ms", "tpot_ms", "e2e_ms"),
+    keyed=False,
+    start="arrival_s",
+    lasts="e2e_ms",
+    size="prompt_tokens",
+    size_unit="",
+    single="request",
+    ordered=True,
+)
+KINDS = {kind.name: kind for kind in (COLLECTIVES, FLOWS, REQUESTS)}
 
 
 def kind_named(name: str) -> Kind:
     """The kind of this name; ValueError with the reason where there is none."""
-    if name in LATER:
-        raise ValueError(f"measured {name} are not in this version; there are {' and '.join(KINDS)}")
     if name not in KINDS:
         raise ValueError(f"unknown kind '{name}'{nearest(name, KINDS)}")
     return KINDS[name]
@@ -117,4 +150,4 @@ def shown(column: str) -> str:
     return _SHOWN.get(column, column)
 
 
-_SHOWN: Mapping[str, str] = {one.column: one.name for kind in (COLLECTIVES, FLOWS) for one in kind.fields}
+_SHOWN: Mapping[str, str] = {one.column: one.name for kind in KINDS.values() for one in kind.fields}

@@ -67,7 +67,9 @@ def read_mapping(text: str, problems: Problems, *, comments: bool) -> Mapping:
         else:
             _bands(mapping, rest, number, at, problems)
     if mapping.kind is None and not problems.found:
-        problems.add(0, "no line says what was measured; write '# spillway: kind=collectives' (or flows) at its top")
+        problems.add(
+            0, "no line says what was measured; write '# spillway: kind=collectives' (or flows, requests) at its top"
+        )
     if mapping.kind is not None:
         for number, rest, at in maps:
             _map(mapping, mapping.kind, rest, number, at, problems)
@@ -89,7 +91,7 @@ def _kind(mapping: Mapping, rest: str, number: int, at: int, problems: Problems)
     for entry, column in _entries(rest, at):
         name, _, value = (part.strip() for part in entry.partition("="))
         if name != "kind":
-            problems.add(number, f"unknown key '{name}'; write kind=collectives or kind=flows", column)
+            problems.add(number, f"unknown key '{name}'; write kind=collectives, kind=flows or kind=requests", column)
             continue
         try:
             mapping.kind = kind_named(value)

@@ -89,7 +89,7 @@ def read(
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     whole = replace(found, file=str(path), digest=digest, frame=frame, bands=(*found.bands, *given))
     for band in whole.bands:
-        if fault := check_band(band, whole.matched):
+        if fault := check_band(band, whole.matched or found.kind.ordered):
             problems.add(0, fault)
     problems.raise_if_any()
     return whole
@@ -190,7 +190,9 @@ class _Table:
         elif source.factor is None and one.dimension in ("time", "size", "bandwidth") and source.column != one.column:
             problems.add(source.line, f"'{one.name}' has no unit; write {_example(one, source.column)}", source.at)
         else:
-            self.columns.append((one, names.index(source.column), source.factor or 1.0))
+            self.columns.append(
+                (one, names.index(source.column), 1.0 if source.factor is None else source.factor * one.scale)
+            )
         self.problems.found += problems.found
 
     def _lacks(self, one: Field, names: list[str], line: int) -> None:

@@ -17,6 +17,7 @@ from analysis.validate.verdict import Validation
 
 _MEASURED = "#000000"
 _WORDS = {"time_us": "time (us)", "fct_us": "flow completion time (us)", "slowdown": "slowdown"}
+_WORDS |= {"ttft_ms": "TTFT (ms)", "tpot_ms": "TPOT (ms)", "e2e_ms": "E2E (ms)"}
 
 
 def draw(validation: Validation, folder: Path) -> list[Path]:
@@ -67,11 +68,11 @@ def bandwidth(validation: Validation) -> Figure:
     return page.figure
 
 
-def _by_size(axis: Any) -> None:
-    """Sizes in bytes on a logarithmic axis: a label a decade, more where there are fewer than two."""
+def _by_size(axis: Any, unit: str = "B") -> None:
+    """Sizes on a logarithmic axis: a label a decade, more where there are fewer than two."""
     axis.set_xscale("log")
     low, high = axis.get_xlim()
-    si_axis(axis.xaxis, "B")
+    si_axis(axis.xaxis, unit)
     if high / low > 30:
         axis.xaxis.set_major_locator(LogLocator())
 
@@ -107,9 +108,9 @@ def errors(validation: Validation) -> Figure:
             for limit in limits[:1]:
                 for side in (-100 * limit, 100 * limit):
                     axis.axhline(side, color="#777777", lw=1, ls=(0, (4, 3)))
-            _by_size(axis)
+            _by_size(axis, validation.measured.kind.size_unit)
             axis.set_title(shown(metric))
-            axis.set_xlabel("size")
+            axis.set_xlabel("size" if validation.measured.kind.size_unit else "prompt tokens")
         page.axes[0][0].set_ylabel("error (%)")
     page.legend()
     return page.figure
@@ -125,7 +126,7 @@ def quantiles(validation: Validation) -> Figure:
             there = validation.measured.frame[metric].dropna().to_numpy(dtype=float)
             ends = [there.min(), there.max()]
             for number, (case, ours) in enumerate(validation.simulated.items()):
-                here = ours[metric].to_numpy(dtype=float)
+                here = ours[metric].dropna().to_numpy(dtype=float)
                 if not len(here):
                     continue
                 at = np.linspace(0, 1, min(len(there), len(here), 400))
@@ -154,24 +155,28 @@ def distribution(validation: Validation) -> Figure:
             )
             every = [there]
             for number, (case, ours) in enumerate(validation.simulated.items()):
-                here = np.sort(ours[metric].to_numpy(dtype=float))
+                here = np.sort(ours[metric].dropna().to_numpy(dtype=float))
                 axis.plot(here, np.arange(1, len(here) + 1) / max(len(here), 1), label=case, **line_style(number))
                 every.append(here)
             log_if_wide(axis.xaxis, np.concatenate(every))
             axis.set_xlabel(_WORDS.get(metric, metric))
             axis.set_ylim(0, 1.02)
-        page.axes[0][0].set_ylabel("share of flows")
+        page.axes[0][0].set_ylabel(f"share of {validation.measured.kind.name}")
     page.legend()
     return page.figure
 
 
 def over_time(validation: Validation, slices: int = 60) -> Figure:
-    """Above: flows that started in each slice of time; below: payload of the flows that have ended, both from the first
-    start on."""
+    """Above: rows that started in each slice of time; below: sizes of those that have ended, both from the first start
+    on."""
+    kind = validation.measured.kind
+    start, lasts = kind.start or "", kind.lasts or ""
+    what = "payload" if kind.size_unit else "prompt tokens"
     frames = {"measured": validation.measured.frame} | validation.simulated
-    page = sheet(2, 1, (6.4, 1.7), "Over time: flows that start, payload of those that have ended", list(frames),
-                 sharex="col", gap=(0.4, 0.3), left=1.0)  # fmt: skip
-    begun = {name: one["start_us"].to_numpy(dtype=float) - one["start_us"].min() for name, one in frames.items()}
+    title = f"Over time: {kind.name} that start, {what} of those that have ended"
+    page = sheet(2, 1, (6.4, 1.7), title, list(frames), sharex="col", gap=(0.4, 0.3), left=1.0)
+    begun = {name: (one[start].to_numpy(dtype=float) - one[start].min()) / kind.scale(start)
+             for name, one in frames.items()}  # fmt: skip
     edges = np.linspace(0, max(float(times.max()) for times in begun.values()) * (1 + 1e-9) + 1e-9, slices + 1)
     with settings():
         for number, (name, one) in enumerate(frames.items()):
@@ -179,14 +184,15 @@ def over_time(validation: Validation, slices: int = 60) -> Figure:
             width = 2.2 if name == "measured" else 1.6
             starts, _ = np.histogram(begun[name], edges)
             page.axes[0, 0].stairs(starts, edges, label=name, linewidth=width, **style)
-            if "fct_us" in one:
-                ended = begun[name] + one["fct_us"].to_numpy(dtype=float)
+            if lasts in one:
+                ended = begun[name] + one[lasts].to_numpy(dtype=float) / kind.scale(lasts)
                 order = np.argsort(ended)[: int(np.isfinite(ended).sum())]
-                sent = np.cumsum(one["bytes"].to_numpy(dtype=float)[order])
+                sent = np.cumsum(one[kind.size].to_numpy(dtype=float)[order])
                 page.axes[1, 0].step(ended[order], sent, where="post", linewidth=width, **style)
-        page.axes[0, 0].set_ylabel("flows started")
-        si_axis(page.axes[1, 0].yaxis, "B")
-        page.axes[1, 0].set_ylabel("payload ended")
-        page.axes[1, 0].set_xlabel("time from the first start (us)")
+        page.axes[0, 0].set_ylabel(f"{kind.name} started")
+        si_axis(page.axes[1, 0].yaxis, kind.size_unit)
+        page.axes[1, 0].set_ylabel(f"{what} ended")
+        page.axes[1, 0].set_xlabel("time from the first start")
+        si_axis(page.axes[1, 0].xaxis, "s", 1e-6)
     page.legend()
     return page.figure

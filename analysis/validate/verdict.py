@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from analysis.grid import align
 from analysis.load import Results
-from analysis.tables import align
-from analysis.validate.bands import OF_DISTRIBUTIONS, OF_ROWS, Band
+from analysis.validate.bands import CORRELATION, OF_DISTRIBUTIONS, OF_ROWS, Band
 from analysis.validate.errors import matched, table
 from analysis.validate.kinds import HELD_OUT, shown
 from analysis.validate.measured import Measured
 from models.errors import InputError, Problem
 
 SCHEMA = 1
-_DECADES = tuple(f"{number}{unit}" for unit in (" B", " kB", " MB", " GB", " TB") for number in (1, 10, 100))
+_DECADES = tuple(f"{number} {prefix}" for prefix in ("", "k", "M", "G", "T") for number in (1, 10, 100))
+
+
+_PLAIN = ("ks", CORRELATION)  # the others are per cent
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class Validation:
             "not_simulated": self.left_out,
         }
         whole = self.errors[np.isinf(self.errors["to"])]
-        statistics = ["measured", "simulated", *OF_ROWS, *OF_DISTRIBUTIONS]
+        statistics = ["measured", "simulated", *OF_ROWS, CORRELATION, *OF_DISTRIBUTIONS]
         told = [
             {key: row[key] for key in ("case", "group", "metric", "part")}
             | {name: _plain(row[name]) for name in statistics if not pd.isna(row[name])}
@@ -105,6 +108,8 @@ class Validation:
         if self.left_out:
             lost = ", ".join(f"{what} ({number} rows)" for what, number in self.left_out.items())
             lines.append(f"not simulated: {lost}")
+        if self.measured.kind.ordered and not self.measured.matched:
+            lines.append("compared as distributions: without ids, and not the same prompts in the same order")
         lines += ["", self._error_table(), ""]
         if self.checks:
             lines += [self._band_table(), ""]
@@ -114,7 +119,7 @@ class Validation:
 
     def _error_table(self) -> str:
         errors = self.errors
-        names = [name for name in (*OF_ROWS, *OF_DISTRIBUTIONS) if errors[name].notna().any()]
+        names = [name for name in (*OF_ROWS, CORRELATION, *OF_DISTRIBUTIONS) if errors[name].notna().any()]
         several = errors.groupby("case")["group"].nunique().max() > 1
         words = [*(["group"] if several else []), *(["part"] if set(errors["part"]) != {"all"} else [])]
         titles = [
@@ -122,7 +127,7 @@ class Validation:
             *((self.measured.kind.group or "" if name == "group" else "rows", "") for name in words),
         ]
         titles += [("metric", ""), ("size", ""), ("measured", "rows"), ("simulated", "rows")]
-        titles += [(name, "" if name == "ks" else "%") for name in names]
+        titles += [(name, "" if name in _PLAIN else "%") for name in names]
         parts = {key: set(part) for key, part in errors.groupby(["case", "group"])["part"]}
         rows = []
         for row in errors.to_dict("records"):
@@ -132,7 +137,8 @@ class Validation:
             )
             if not row["measured"] or not row["simulated"] or aside:
                 continue
-            cells = [row["case"], *(row[name] for name in words), shown(row["metric"]), span(row["from"], row["to"])]
+            cells = [row["case"], *(row[name] for name in words), shown(row["metric"])]
+            cells.append(span(row["from"], row["to"], self.measured.kind.size_unit))
             cells += [str(row["measured"]), str(row["simulated"])]
             rows.append([*cells, *(_write(row[name], name) for name in names)])
         return align(titles, rows, left=3 + len(words))
@@ -143,20 +149,23 @@ class Validation:
         rows = []
         for one in self.checks:
             found = "-" if one.value is None else _write(one.value, one.band.statistic)
-            found += "" if one.value is None or one.band.statistic == "ks" else " %"
+            found += "" if one.value is None or one.band.statistic in _PLAIN else " %"
             rows.append([one.band.text, one.case, one.group, shown(one.metric), found, words[one.holds]])
         return align(titles, rows, left=4)
 
 
 def validate(measured: Measured, cases: Mapping[str, Sequence[Results]]) -> Validation:
     """Each case (its runs together) against the measured rows. InputError where nothing can be compared."""
-    kind, frame, paired = measured.kind, measured.frame, measured.matched
+    kind = measured.kind
     wanted = list(dict.fromkeys([*kind.keys, kind.size, *measured.metrics, *([kind.start] if kind.start else [])]))
     every = {
         name: pd.concat([run.frame(kind.table, wanted) for run in runs], ignore_index=True)
         for name, runs in cases.items()
     }
-    simulated = {name: ours.dropna(subset=measured.metrics) for name, ours in every.items()}
+    if kind.ordered and not measured.matched:
+        measured = _in_order(measured, list(every.values()))
+    frame, paired = measured.frame, measured.matched
+    simulated = {name: ours.dropna(subset=measured.metrics, how="all") for name, ours in every.items()}
     rows = {name: matched(frame, ours, kind) if paired else frame for name, ours in simulated.items() if len(ours)}
     mine = {name: _with_counterpart(one, measured) for name, one in rows.items()}
     mine = {name: one for name, one in mine.items() if len(one)}
@@ -168,6 +177,19 @@ def validate(measured: Measured, cases: Mapping[str, Sequence[Results]]) -> Vali
     known = set().union(*(one.index for one in mine.values()))
     lost = frame[~frame.index.isin(known)]
     return Validation(measured, errors, mine, simulated, _checks(measured, errors), _left_out(lost, measured))
+
+
+def _in_order(measured: Measured, every: Sequence[pd.DataFrame]) -> Measured:
+    """The measured rows with the ids of the simulated ones, if these are the same in the order in which they came."""
+    kind, frame = measured.kind, measured.frame
+    key, size = kind.keys[0], kind.size
+    if kind.start in frame:
+        frame = frame.sort_values(kind.start, kind="stable")
+    ids = {tuple(ours[key]) for ours in every}
+    same = all(np.array_equal(ours[size], frame[size]) for ours in every)
+    if len(ids) != 1 or not same:
+        return measured
+    return replace(measured, frame=frame.assign(**{key: every[0][key].to_numpy()}).sort_index())
 
 
 def _with_counterpart(rows: pd.DataFrame, measured: Measured) -> pd.DataFrame:
@@ -191,7 +213,7 @@ def _checks(measured: Measured, errors: pd.DataFrame) -> list[Check]:
 
 def _left_out(lost: pd.DataFrame, measured: Measured) -> dict[str, int]:
     if measured.kind.group is None:
-        return {"flows of other ids": len(lost)} if len(lost) else {}
+        return {f"{measured.kind.name} of other ids": len(lost)} if len(lost) else {}
     pairs = [f"{op} of {ranks} ranks" for op, ranks in zip(lost["op"], lost["ranks"], strict=True)]
     return {what: pairs.count(what) for what in dict.fromkeys(pairs)}
 
@@ -200,29 +222,30 @@ def _nothing(measured: Measured, simulated: Mapping[str, pd.DataFrame]) -> str:
     if not any(map(len, simulated.values())):
         return f"nothing to compare with: the results have no finished {measured.kind.name}"
     if measured.kind.group is None:
-        return "no row has the id of a simulated flow"
+        return f"no row has the id of a simulated {measured.kind.single}"
     there = {
         f"{op} of {ranks}" for one in simulated.values() for op, ranks in zip(one["op"], one["ranks"], strict=True)
     }
     return f"has {measured.what()} ranks; simulated are {', '.join(sorted(there))}, or other sizes of these"
 
 
-def span(low: float, high: float) -> str:
+def span(low: float, high: float, unit: str = "B") -> str:
     """A bin of sizes in words."""
     if not np.isfinite(high):
         return "all"
     first = round(np.log10(low))
-    return f"{_decade(first)} .. {_decade(first + 1)}"
+    return f"{_decade(first, unit)} .. {_decade(first + 1, unit)}"
 
 
-def _decade(power: int) -> str:
-    return _DECADES[power] if power < len(_DECADES) else f"1e{power} B"
+def _decade(power: int, unit: str) -> str:
+    text = _DECADES[power] if power < len(_DECADES) else f"1e{power} "
+    return f"{text}{unit}".strip()
 
 
 def _write(value: float, statistic: str) -> str:
     if pd.isna(value):
         return "-"
-    if statistic == "ks":
+    if statistic in _PLAIN:
         return f"{value:.3f}"
     return f"{100 * value:+.2f}" if statistic in ("bias", *OF_DISTRIBUTIONS) else f"{100 * value:.2f}"
 

@@ -1,7 +1,7 @@
 """Why a run, a flow, a collective or a layer took its time, in parts that add up; why a demand was refused.
 
 ``explain`` finds the facts, ``text_of`` writes them for a terminal; the same facts go out as JSON. One file a question:
-``overview`` (a run), ``variants``, ``flow``, ``collective``, ``moe``, ``demand``.
+``overview`` (a run), ``variants``, ``flow``, ``collective``, ``moe``, ``request``, ``demand``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.load import Results, load
-from analysis.why import collective, demand, flow, moe, overview, variants
+from analysis.why import collective, demand, flow, moe, overview, request, variants
 from analysis.why.ident import parse
 from models.errors import InputError, Problem
 
@@ -26,6 +26,8 @@ def explain(folder: Path | str, ident: str | None = None, variant: str | None = 
     asked = parse(ident, run) if ident is not None else None
     if asked is not None and asked.kind == "demand":
         return demand.facts(run, asked.name)
+    if asked is not None and asked.kind == "request":
+        return request.facts(run, asked.number, asked.layer)
     _check(run)
     if asked is None:
         return overview.facts(run)
@@ -39,6 +41,7 @@ def text_of(known: dict[str, Any], folder: Path | str) -> str:
     if known["kind"] == "variants":
         return "\n".join(variants.lines(known, str(folder)))
     modules = {"overview": overview, "flow": flow, "collective": collective, "moe": moe, "demand": demand}
+    modules["request"] = request
     module = modules[known["kind"]]
     return "\n".join(module.lines(known))
 

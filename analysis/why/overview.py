@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.load import Results
 from analysis.rows import rows_where
+from analysis.why import request
 from analysis.why.gpus import gpu_costs, gpu_lines
 from analysis.why.links import link_costs, link_lines, slower_links
 from analysis.why.parts import FLOW_PARTS, MEANING
@@ -39,6 +40,7 @@ def facts(run: Results) -> dict[str, Any]:
         "slow_collectives": _slowest(run, "collectives", ["id", "op", "algorithm", "ranks", "bytes", "time_us"]),
         "slow_layers": _slowest(run, "moe_steps", ["step", "layer", *(f"{stage}_us" for stage in _STAGES), "time_us"]),
         "refused_demands": _refused(run),
+        "requests": request.overview(run),
     }
 
 
@@ -101,16 +103,14 @@ def _refused_lines(rows: list[dict[str, Any]]) -> list[str]:
 
 def lines(known: dict[str, Any]) -> list[str]:
     """The facts as text."""
-    head = (
-        f"{known['name']}: {known['status']}, engine {known['engine']}; {known['finished']} of {known['flows']} flows"
-    )
-    text = [f"{head} finished", *(f"  {reason}" for reason in known["reasons"])]
-    refused = [
-        "",
-        "Demands refused or ended early, the most important first",
-        *_refused_lines(known["refused_demands"]),
-    ]
-    refused = refused if known["refused_demands"] else []
+    served, refused = known["requests"], _refused_lines(known["refused_demands"])
+    done = f"{known['finished']} of {known['flows']} flows finished"
+    if served is not None:
+        requests = f"{served['status'].get('finished', 0)} of {served['requests']} requests finished"
+        done = f"{requests}, {done}" if known["flows"] else requests
+        refused = [*request.overview_lines(served), *refused]
+    text = [f"{known['name']}: {known['status']}, engine {known['engine']}; {done}"]
+    text += [f"  {reason}" for reason in known["reasons"]]
     if not known["finished"]:
         return [*text, *refused]
     text += ["", f"Where the time of all flows went: {time_text(known['total_ps'])} together"]

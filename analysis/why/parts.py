@@ -26,6 +26,14 @@ MEANING: dict[str, str] = {
     "other": "work of other layers that had to end",
     "compute": "computing before it joined",
     "idle": "between what the tables hold",
+    # of a request
+    "held": "until the router sent it",
+    "way": "from the router to the replica",
+    "queue": "in the replica's queue",
+    "prefill": "steps until the first token",
+    "transfer": "its KV cache to another replica",
+    "decode": "steps from then to the last token",
+    "requeue": "in a queue again: preempted, or moved",
 }
 FLOW_PARTS = tuple(name.removesuffix("_ps") for name in PARTS)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.tables import align
+from analysis.grid import align
 
 WIDTH = 100
 BAR = 16  # characters of a bar for all of the time

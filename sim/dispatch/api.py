@@ -6,12 +6,13 @@ name, or ``NAME``. It holds ``class Params(PolicyParams)`` and what its level as
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from models import units
 from sim.engine.words import (
     CUT,
     DOWN,
@@ -33,6 +34,7 @@ from sim.engine.words import (
     TIMER,
     WINDOW,
 )
+from sim.scenario.fields import Kinds, Section, fault, key, one_of
 from sim.scenario.quantities import Rate, Size, SizeOrAuto, Time, TimeOrAuto, TimeOrMeasured
 from solvers.admission.plan import Plan
 from solvers.admission.problem import Limits, Problem
@@ -40,9 +42,11 @@ from solvers.expert_plan import ExpertPlan, deal_evenly, deal_nearest, deal_rang
 
 __all__ = [
     "CUT",
+    "DECODE",
     "DOWN",
     "FREE",
     "GOOD",
+    "HOLD",
     "HOP_WORDS",
     "LOST",
     "MARKED",
@@ -51,18 +55,22 @@ __all__ = [
     "ON_SENT",
     "ON_TIMEOUT",
     "ON_TIMER",
+    "PREFILL",
     "QUEUE",
     "RATE",
+    "REJECT",
     "SENT",
     "SPEED",
     "TIME",
     "TIMER",
+    "WHOLE",
     "WINDOW",
     "ControllerParams",
     "Exchange",
     "ExpertPlan",
     "Field",
     "Flow",
+    "Incoming",
     "Layout",
     "Limits",
     "Message",
@@ -73,6 +81,7 @@ __all__ = [
     "Problem",
     "Rate",
     "RateOrAuto",
+    "RouterParams",
     "Size",
     "SizeOrAuto",
     "Time",
@@ -121,6 +130,80 @@ class ControllerParams(PolicyParams):
     time_per_demand: Time = Field(0, description="time of a decision for each demand in it")
 
 
+_LEAST_INTERVAL = 10**6  # ps: a run would do nothing but report
+
+
+class Telemetry(Section):
+    """How a router hears of its replicas' loads. ``interval`` 0: it sees them as they are."""
+
+    interval: Time = key(0, "time between two reports of a replica, 1us at least; 0: loads are seen as they are")
+    delay: Time = key(0, "time that a report is under way")
+    loss: float = key(0.0, "share of the reports that are lost", ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _reports_exist(self) -> Telemetry:
+        if 0 < self.interval < _LEAST_INTERVAL:
+            least, given = (units.show(time, "time") for time in (_LEAST_INTERVAL, self.interval))
+            raise fault(f"'interval' must be at least {least}, or 0 for loads as they are, not {given}", "interval")
+        for name in ("delay", "loss"):
+            if self.interval == 0 and getattr(self, name):
+                raise fault(f"a '{name}' needs reports: set an 'interval' above 0", name)
+        return self
+
+
+class Predictor(Section):
+    """Output lengths as the routers believe them. ``error`` 0 and ``bucket`` 0: the true ones."""
+
+    error: float = key(0.0, "sigma of the log of predicted over true length, normally distributed", ge=0, le=10)
+    bucket: int = key(0, "predictions are rounded up to multiples of this; 0: not", ge=0, le=10**6)
+
+
+class Hold(Section):
+    """Requests that find a long queue everywhere stay with the router."""
+
+    queue: int = key(says="a replica takes requests while fewer than this wait at it", ge=1)
+
+
+class QueueLimit(Section):
+    """Early rejection by queue length."""
+
+    kind: Literal["queue"] = "queue"
+    most: int = key(says="a request is rejected if more than this wait at the replica chosen for it", ge=0)
+
+
+class TargetLimit(Section):
+    """Early rejection by predicted time to first token (only of requests whose class has a target for it)."""
+
+    kind: Literal["slo"] = "slo"
+    factor: float = key(1.0, "a request is rejected if its predicted TTFT is above so many times its target", gt=0)
+
+
+if TYPE_CHECKING:
+    Rejection = QueueLimit | TargetLimit
+else:
+    Rejection = one_of(Kinds("early rejection", {"queue": QueueLimit, "slo": TargetLimit}))
+
+
+class RouterParams(PolicyParams):
+    """What every router of requests can be told: what it knows, when it counts, whom it turns away.
+
+    A replica's load is its last report and, on top, the router's own requests that the report does not have: from the
+    decision on, from their arrival at the replica on, or never (``report``).
+    """
+
+    counted: Literal["decision", "arrival", "report"] = Field(
+        "decision", description="from when a router's own requests count beside the last report"
+    )
+    telemetry: Telemetry = Field(Telemetry(), description="how loads are reported: interval, delay, loss")
+    routers: int = Field(1, ge=1, le=10_000, description="copies of the router, dealt requests in turn")
+    ties: Literal["random", "first", "rotate"] = Field("random", description="which of equal replicas is taken")
+    latency: Time = Field(0, ge=0, description="time of a decision")
+    network: Time = Field(0, ge=0, description="time from router to replica")
+    predictor: Predictor | None = Field(None, description="predicts output lengths; absent: they are unknown")
+    hold: Hold | None = Field(None, description="the router keeps requests that find a queue everywhere; absent: none")
+    reject: Rejection | None = Field(None, description="early rejection; absent: none")
+
+
 class PathFacts(NamedTuple):
     """What a transport knows of the fabric when it starts: of the longest pair of hosts, and the slowest of its links.
 
@@ -146,6 +229,28 @@ class Flow(NamedTuple):
     dst: int  # host
     bytes: int  # payload
     start: int  # ps
+
+
+HOLD, REJECT = -1, -2  # answers of a router of requests, beside a replica's number
+WHOLE, PREFILL, DECODE = 0, 1, 2  # what is asked of the replica: all of a request, or one half of it
+
+
+class Incoming(NamedTuple):
+    """A request that asks for its replica. Times in ps, lengths in tokens."""
+
+    id: int  # counts the requests of a workload
+    time: int  # of this decision
+    prompt: int
+    predicted: int = -1  # output that the router believes in; -1: unknown
+    tenant: int = 0
+    session: int = -1  # -1: none
+    kind: int = 0  # its class
+    priority: int = 0  # larger is more important
+    hashes: NDArray[np.int64] = np.zeros(0, dtype=np.int64)  # of its blocks from the first on, each of the whole prefix
+    ttft: int = -1  # targets; -1: none
+    tpot: int = -1
+    e2e: int = -1
+    stage: int = WHOLE
 
 
 class Piece(NamedTuple):

@@ -13,6 +13,7 @@ from sim.dispatch.api import (
     ControllerParams,
     Exchange,
     Flow,
+    Incoming,
     Layout,
     Message,
     PathFacts,
@@ -20,7 +21,9 @@ from sim.dispatch.api import (
     Plan,
     PolicyParams,
     Problem,
+    RouterParams,
 )
+from sim.dispatch.request_view import RequestView
 from sim.dispatch.views import AdmissionView, Batch, ExpertView, PathView
 from solvers.expert_plan import ExpertPlan, Traffic
 
@@ -183,3 +186,38 @@ class PlansInParallel(Protocol):
     def agent_of(self, demand: int, src: int, dst: int, priority: int) -> int:
         """The agent that decides about a demand: its number in order of arrival, its nodes and its priority."""
         ...
+
+
+class RequestPolicy(Protocol):
+    """``Policy(params, view)`` of a file in ``request/``: the replica of a request. Each copy of a router has its own.
+
+    Its ``Params`` derive from ``RouterParams``. ``replicas`` are those that may take the request, by rising number; at
+    least one. What of the protocols below a policy has, it is told or asked too.
+    """
+
+    def __init__(self, params: RouterParams, view: RequestView) -> None: ...
+
+    def choose(self, request: Incoming, replicas: NDArray[np.int64], rng: np.random.Generator) -> int:
+        """One of ``replicas``, HOLD (it is asked again when a report or an end comes) or REJECT."""
+        ...
+
+
+class HearsOfDecisions(Protocol):
+    def sent(self, request: Incoming, replica: int) -> None:
+        """This decision took effect: neither held nor rejected."""
+        ...
+
+
+class HearsOfEnds(Protocol):
+    def finished(self, request: int, replica: int, ttft: int, e2e: int) -> None:
+        """A request of this copy has its last token; ps since it arrived at the router."""
+        ...
+
+
+class SplitsRequests(Protocol):
+    """A policy that decides whether a prompt is computed on a prefill replica and its output on another.
+
+    Absent: wherever there are prefill replicas. It is asked before the replica is chosen.
+    """
+
+    def splits(self, request: Incoming, rng: np.random.Generator) -> bool: ...

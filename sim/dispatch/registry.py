@@ -21,19 +21,21 @@ from pathlib import Path
 from types import ModuleType
 
 from models.errors import InputError, Problem, nearest
-from sim.dispatch.api import ControllerParams, PolicyParams
+from sim.dispatch.api import ControllerParams, PolicyParams, RouterParams
 
-LEVELS = ("collective", "path", "packet", "transport", "expert", "admission")
-LATER_LEVELS = ("request",)
+LEVELS = ("collective", "path", "packet", "transport", "expert", "admission", "request")
+LATER_LEVELS: tuple[str, ...] = ()
 NAME = re.compile(r"[a-z0-9_-]+\Z")
 _GROUP = "spillway.policies"
 _FOLDER = Path(__file__).parent
-PARAMS: dict[str, type[PolicyParams]] = {"admission": ControllerParams}  # what the parameters of a level derive from
+# what the parameters of a level derive from
+PARAMS: dict[str, type[PolicyParams]] = {"admission": ControllerParams, "request": RouterParams}
 _NEEDS = {
     "collective": ("Policy",),
     "path": ("Policy",),
     "expert": ("Policy",),
     "admission": ("Policy",),
+    "request": ("Policy",),
     "packet": ("pick", "state", "uses_queues"),
     "transport": ("react", "memory"),
 }

@@ -48,10 +48,14 @@ class PoissonGaps:
             raise ValueError(f"a mean gap of {mean:g} ps is out of range")
         self._mean = mean
 
+    def _draw(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        """[BLOCK] gaps of mean 1."""
+        return rng.standard_exponential(BLOCK)
+
     def starts(self, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
         whole, rest = 0, 0.0  # time so far, so that the sums of a long run keep their precision
         while True:
-            times = rest + np.cumsum(rng.standard_exponential(BLOCK) * self._mean)
+            times = rest + np.cumsum(self._draw(rng) * self._mean)
             if whole + float(times[-1]) >= 2.0**63:
                 return
             down = np.floor(times)

@@ -9,20 +9,28 @@ from models.errors import Problem, nearest
 from models.topology import Topology
 from sim.scenario.events import MOST_REPEATS, EventKeys, links_of
 from sim.scenario.load import Loaded
+from sim.scenario.serving import Requests
 
 
 def event_problems(loaded: Loaded, topology: Topology) -> list[Problem]:
     """Every fault of the scenario's events."""
     end = loaded.scenario.stop.time
+    served = [item for item in loaded.scenario.workload if isinstance(item, Requests)]
+    replicas = sum(pool.maximum for item in served for pool in item.pool_list())
     return [
         loaded.problem_at(("events", index, name), message)
         for index, event in enumerate(loaded.scenario.events)
-        for name, message in (*_names(event, topology), *_repeats(event, end))
+        for name, message in (*_names(event, topology, replicas), *_repeats(event, end))
     ]
 
 
-def _names(event: EventKeys, topology: Topology) -> Iterator[tuple[str, str]]:
+def _names(event: EventKeys, topology: Topology, replicas: int) -> Iterator[tuple[str, str]]:
     """(key, message) of an element that is not there, or slower than what would be left of it."""
+    if event.replica is not None:
+        if event.replica >= replicas:
+            there = f"the workloads have 0 to {replicas - 1}" if replicas else "no workload has any"
+            yield "replica", f"there is no replica {event.replica}; {there}"
+        return
     if event.link is not None:
         try:
             topology.find_links(event.link)

@@ -15,13 +15,17 @@ from sim.scenario.arriving import Gaps
 from sim.scenario.demands import Demands
 from sim.scenario.demands import Poisson as DemandPoisson
 from sim.scenario.moe import Moe
+from sim.scenario.request_arrivals import Gamma
+from sim.scenario.request_arrivals import Poisson as RequestPoisson
 from sim.scenario.schema import ACK, Scenario
+from sim.scenario.serving import Requests
 from sim.scenario.tree import Path, Tree
 from sim.scenario.workloads import Collective, Flows, Matrix, Poisson
 
 OWN_PATHS = ("ethereal", "static", "subflows")  # path policies that fix the way of every piece
 # bytes a unit of each needs while a run lasts, rounded up from measurements of the packet and fluid engines
-NODE, CABLE, FLOW, DEMAND = 600, 1_200, 1_000, 1_500
+NODE, CABLE, FLOW, DEMAND, REQUEST = 600, 1_200, 1_000, 1_500, 1_000
+_ROWS = {Demands: ("demands", FLOW + DEMAND), Requests: ("requests", REQUEST)}
 _FALLBACK_MEMORY = 16 * 2**30
 _MOST_BYTES = 2**62
 _TREE_CHUNK = 128 * 2**10  # bytes of a message of the double binary tree
@@ -53,6 +57,8 @@ def scenario(scenario: Scenario, dispatch: dict[str, Any], tree: Tree) -> list[P
             add("the flows never end: give count, until or stop.time", "workload", index)
         if isinstance(item, Demands):
             problems += _demands(item, scenario, tree, index)
+        if isinstance(item, Requests) and not item.ends() and scenario.stop.time is None:
+            add("the requests never end: give count, until or stop.time", "workload", index)
     size = scenario.fabric.topology.hosts_and_cables()
     hosts = size[0] if size and size[0] else None
     if hosts is not None:
@@ -180,9 +186,9 @@ def memory(
     for index, item in enumerate(scenario.workload):
         flows, total = _flows(item, hosts, scenario, dispatch.get("collective"), (mean_gap or {}).get(index))
         where = tree.value_mark(_written(tree, ("workload", index, "count"), ("workload", index)))
-        need = fabric + flows * (FLOW + (DEMAND if isinstance(item, Demands) else 0))
+        what, each = _ROWS.get(type(item), ("flows", FLOW))
+        need = fabric + flows * each
         if need > limit:
-            what = "demands" if isinstance(item, Demands) else "flows"
             text = f"{flows:,} {what} would need about {_show(need)} of memory"
             problems.append(where.problem(f"{text}; {_show(limit)} is what may be used"))
         elif total > _MOST_BYTES:
@@ -204,7 +210,7 @@ def _flows(item: Any, hosts: int, scenario: Scenario, algorithm: Any, mean_gap: 
         group = item.group_size(hosts)
         layers = item.layer_kinds().count(EXPERTS) * item.steps * item.micro_batches
         return 2 * layers * hosts * max(0, group // item.tensor_parallel - 1), 0
-    if isinstance(item, (Flows, Demands)):
+    if isinstance(item, (Flows, Demands, Requests)):
         return _open_loop(item, scenario, mean_gap), 0
     return 0, 0
 
@@ -222,8 +228,8 @@ def _messages(item: Collective, ranks: int, algorithm: Any) -> int:
     return 2 * ranks * ranks.bit_length()
 
 
-def _open_loop(item: Flows | Demands, scenario: Scenario, mean_gap: float | None) -> int:
-    """Flows or demands of an open loop: its count, or what its rate makes until its end."""
+def _open_loop(item: Flows | Demands | Requests, scenario: Scenario, mean_gap: float | None) -> int:
+    """Flows, demands or requests of an open loop: its count, or what its rate makes until its end."""
     if item.count is not None:
         return item.count
     ends = [end for end in (item.until, scenario.stop.time) if end is not None]
@@ -232,7 +238,7 @@ def _open_loop(item: Flows | Demands, scenario: Scenario, mean_gap: float | None
     end = min(ends)
     if isinstance(item.arrivals, Gaps) and item.arrivals.gap:
         return end // item.arrivals.gap
-    if isinstance(item.arrivals, (Poisson, DemandPoisson)) and item.arrivals.rate is not None:
+    if isinstance(item.arrivals, (Poisson, DemandPoisson, RequestPoisson, Gamma)) and item.arrivals.rate is not None:
         return int(item.arrivals.rate * end / units.PS_PER_SECOND)
     if mean_gap is not None:
         return int(end / mean_gap)

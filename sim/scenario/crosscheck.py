@@ -27,6 +27,7 @@ from sim.scenario.demands import Demands
 from sim.scenario.gates import Gate
 from sim.scenario.load import Loaded
 from sim.scenario.moe import Moe
+from sim.scenario.serving import Requests
 from sim.scenario.tree import Path
 from sim.scenario.workloads import Cdf, Collective, Constant, Flows, Matrix, Named, Poisson
 from sim.sources import demand_gap
@@ -52,6 +53,10 @@ def cross_check(loaded: Loaded, topology: Topology) -> None:
             check.problems += moe_problems(loaded, topology, item, path, check.parts)
         if isinstance(item, (Flows, Collective)) and item.admission is not None:
             check.gate(item.admission, (*path, "admission"))
+    if any(isinstance(item, Requests) for item in loaded.scenario.workload):
+        from sim.scenario.check_serving import requests_problems  # loads compiled cost models
+
+        check.problems += requests_problems(loaded, topology, check.parts)
     check.problems += gpu_problems(loaded, topology)
     check.problems += combine.collectives(loaded.scenario, loaded.dispatch, loaded.tree, topology.hosts, topology)
     check.problems += combine.memory(

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, model_validator
 from models import units
 from sim.scenario.arriving import PAIRS, Gaps, Uniform
 from sim.scenario.fields import Kinds, Section, absent, fault, key, list_of, one_of, shown, words
-from sim.scenario.quantities import Frequency, Rate, Time
+from sim.scenario.quantities import LONGEST_MEAN, Frequency, Rate, Time
 
 _SLOWEST, _FASTEST = 1e-5, 10**12  # arrivals per second
 MOST_PRIORITY = 10**9
@@ -99,7 +99,7 @@ class ExponentialHold(Section):
     """Exponential times, rounded up to ps."""
 
     kind: Literal["exponential"] = "exponential"
-    mean: Time = key(says="mean time that a demand stays", gt=0, le=2**58)
+    mean: Time = key(says="mean time that a demand stays", gt=0, le=LONGEST_MEAN)
 
 
 def _bare(dimension: str, name: str) -> Any:

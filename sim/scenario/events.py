@@ -1,4 +1,4 @@
-"""The events of a scenario: what goes wrong on the network, for how long, and how often.
+"""The events of a scenario: what goes wrong on the network and with replicas, for how long, and how often.
 
 ``for`` is a word of Python, so the model is made by a call; ``lasts`` is the same value under another name.
 """
@@ -21,7 +21,7 @@ from sim.scenario.quantities import Quantity, Time
 
 MOST_REPEATS = 10_000  # of one event
 _PERCENT = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*%\s*\Z")
-_TARGETS = ("link", "switch", "host")
+_TARGETS = ("link", "switch", "host", "replica")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,10 @@ class EventKeys(Section):
     at: Time = key(says="when")
     link: str | None = key(None, "name of a link (both directions, or one)")
     switch: str | None = key(None, "name of a switch (all its links)")
-    host: str | None = key(None, "name of a host (all its links)")
+    host: str | None = key(None, "name of a host (all its links, and replicas that have a GPU there)")
+    replica: int | None = key(
+        None, "number of a replica, counted from 0 through all workloads of requests; it loses what it holds", ge=0
+    )
     set: words("down", "up", "degrade", "loss") = key(
         says="what happens; up ends all that was set for this link, switch or host"
     )
@@ -71,7 +74,6 @@ class EventKeys(Section):
     loss: float | None = key(None, "loss: probability that a packet is lost on the link", gt=0, le=1)
     every: Time | None = key(None, "it happens again and again with this period (flapping); needs `for`", gt=0)
     until: Time | None = key(None, "no repetition begins from then on; absent: up to stop.time")
-    later = ("replica",)
 
     @property
     def lasts(self) -> int | None:
@@ -81,7 +83,7 @@ class EventKeys(Section):
 
     @property
     def target(self) -> str:
-        """Which of link, switch and host it is about."""
+        """Which of link, switch, host and replica it is about."""
         return next(name for name in _TARGETS if getattr(self, name) is not None)
 
     def repeats(self, end: int | None) -> int:
@@ -101,13 +103,15 @@ class EventKeys(Section):
     def _one_target(self) -> EventKeys:
         given = [name for name in _TARGETS if getattr(self, name) is not None]
         if not given:
-            raise absent("link", "an event is about a link, a switch or a host")
+            raise absent("link", "an event is about a link, a switch, a host or a replica")
         if len(given) > 1:
             raise fault(f"give either {given[0]} or {given[1]}, not both", given[1])
         return self
 
     @model_validator(mode="after")
     def _own_keys(self) -> EventKeys:
+        if self.replica is not None and self.set not in ("down", "up"):
+            raise fault(f"a replica goes down or up; set: {self.set} is for links", "set")
         for name, what in (("rate", "degrade"), ("loss", "loss")):
             if self.set == what and getattr(self, name) is None:
                 raise absent(name, f"set: {what} needs it")
@@ -146,7 +150,7 @@ def links_of(event: EventKeys, topology: Topology) -> tuple[int, ...]:
 Event: Any = create_model(
     "Event",
     __base__=EventKeys,
-    __doc__="""What happens to a link, a switch or a host.
+    __doc__="""What happens to a link, a switch, a host or a replica.
 
     Packets queued or in flight on what goes down are lost. Routing tables follow a link that goes down or comes up
     after `fabric.convergence_delay`, and take a cable out as a whole where one direction is down; they don't know of

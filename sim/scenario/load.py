@@ -24,9 +24,13 @@ from sim.scenario.messages import explain
 from sim.scenario.overrides import Override
 from sim.scenario.positions import read_file, read_text
 from sim.scenario.schema import Dispatch, Scenario
+from sim.scenario.serving_derived import with_engine_values
 from sim.scenario.show import effective_of
 from sim.scenario.transports import Transport
 from sim.scenario.tree import Mark, Path, Tree
+
+# where a workload names a file
+_WORKLOAD_FILES = (("file",), *((name, "file") for name in ("sizes", "routing", "arrivals", "prompt", "output")))
 
 
 class Text(NamedTuple):
@@ -148,6 +152,7 @@ def _one(
     if problems or scenario is None:
         return problems
     dispatch = {level: _at_once(choice, scenario) for level, choice in dispatch.items()}
+    scenario = with_engine_values(scenario)
     effective, origins = effective_of(scenario, dispatch, tree)
     return Loaded(variant, scenario, dispatch, registry, file, inputs, effective, origins, tree)
 
@@ -249,7 +254,10 @@ def _files(tree: Tree, file: FilePath, problems: list[Problem]) -> list[FilePath
     data = tree.data
     places: list[Path] = [("fabric", "topology", "file"), ("fabric", "topology", "fabric", "file")]
     for index in range(len(data["workload"]) if isinstance(data.get("workload"), list) else 0):
-        places += [("workload", index, *steps) for steps in (("file",), ("sizes", "file"), ("routing", "file"))]
+        places += [("workload", index, *steps) for steps in _WORKLOAD_FILES]
+        classes = tree.get(("workload", index, "classes")) if tree.has(("workload", index, "classes")) else None
+        for one in range(len(classes) if isinstance(classes, list) else 0):
+            places += [("workload", index, "classes", one, name, "file") for name in ("prompt", "output")]
     found: list[FilePath] = []
     for place in places:
         if not tree.has(place) or not isinstance(tree.get(place), str):

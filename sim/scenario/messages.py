@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from models.errors import Problem, nearest
 from sim.scenario.fields import LATER, Kinds, shown
+from sim.scenario.quantities import Quantity, dimension_of
 from sim.scenario.tree import Path, Tree
 
 _TYPES = {
@@ -40,7 +41,10 @@ def explain(error: ValidationError, model: type[BaseModel], tree: Tree, base: Pa
     """The problems of a failed validation of ``model`` against the value at ``base``."""
     whole: dict[tuple[str, int, int], list[str]] = {}
     result: list[Problem] = []
-    for detail in error.errors(include_url=False):
+    details = error.errors(include_url=False)
+    for detail in details:
+        if _is_beside_the_point(detail, details):
+            continue
         problem, one_of_several = _problem(detail, model, tree, base)
         if one_of_several:
             whole.setdefault((problem.file, problem.line, problem.column), []).append(problem.message)
@@ -50,35 +54,52 @@ def explain(error: ValidationError, model: type[BaseModel], tree: Tree, base: Pa
     return result + [Problem(*place, ", or ".join(dict.fromkeys(texts))) for place, texts in whole.items()]
 
 
+def _is_beside_the_point(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
+    """Whether a mapping is only told that it is no word, where what is wrong in it is told as well."""
+    owner = detail["loc"][:-1]
+    word = detail["type"] == "literal_error" and isinstance(detail["input"], dict)
+    return word and any(one is not detail and one["loc"][: len(owner)] == owner for one in details)
+
+
 def _problem(detail: ErrorDetails, model: type[BaseModel], tree: Tree, base: Path) -> tuple[Problem, bool]:
     """The problem, and whether it is one of several about a value that may have several types."""
     inner = tuple(step for step in detail["loc"] if not (isinstance(step, str) and step.startswith("<")))
-    path = base + inner
+    # pydantic names the member of a union in the place of the error
+    path = base
+    for step in inner:
+        path = (*path, step) if tree.has((*path, step)) else path
+    labelled = len(path) < len(base + inner)
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "missing":
-        text = f"key '{path[-1]}' is missing{_meaning(model, detail['loc'])}"
-        return tree.value_mark(path[:-1]).problem(text), False
+        text = f"key '{inner[-1]}' is missing{_meaning(model, detail['loc'])}"
+        return tree.value_mark(path).problem(text), False
     if kind == "extra_forbidden":
         owner = model_at(model, detail["loc"][:-1])
         return tree.key_mark(path).problem(unknown_key(str(path[-1]), owner)), False
-    # pydantic names the member of a union in the place of the error
-    labelled = False
-    while path and not tree.has(path):
-        path, labelled = path[:-1], True
     if kind == "spillway":
         return tree.value_mark(path + tuple(context["at"])).problem(context["text"]), False
-    return tree.value_mark(path).problem(_sentence(kind, context, detail, path)), labelled
+    if kind == "literal_error" and labelled:
+        return tree.value_mark(path).problem(f"the word {str(context['expected']).replace(chr(39), '')}"), True
+    text = _sentence(kind, context, detail, path, dimension_of(_annotation(model, detail["loc"])))
+    return tree.value_mark(path).problem(text), labelled
 
 
-def _sentence(kind: str, context: dict[str, Any], detail: ErrorDetails, path: Path) -> str:
+def _sentence(
+    kind: str, context: dict[str, Any], detail: ErrorDetails, path: Path, quantity: Quantity | None = None
+) -> str:
+    """``quantity``: what the value is one of, if it is one."""
     value = detail["input"]
     name = f"'{path[-1]}'" if path and isinstance(path[-1], str) else "the entry"
     if kind in {"value_error", "assertion_error"}:
         return str(context["error"])
     if kind in _LIMITS:
         what, relation = _LIMITS[kind]
-        actual = f", not {shown(value)}"
-        return f"{name} must be {relation} {context[what]}{actual}"
+        limit = context[what]
+        if quantity is not None and limit:
+            limit = quantity.show(limit)
+        if quantity is not None and isinstance(value, int) and value:
+            value = quantity.show(value)
+        return f"{name} must be {relation} {limit}, not {shown(value)}"
     if kind == "string_pattern_mismatch":
         return f"{name} must match {context['pattern'].strip('^$')}, not {shown(value)}"
     if kind == "literal_error":
@@ -111,12 +132,16 @@ def _meaning(model: type[BaseModel], loc: tuple[str | int, ...]) -> str:
 
 def model_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> type[BaseModel] | None:
     """The model of the mapping at an error's place (tags of choices in angle brackets), or None."""
+    return next(iter(_models(_annotation(model, loc))), None)
+
+
+def _annotation(model: type[BaseModel], loc: tuple[str | int, ...]) -> Any:
+    """What may stand at an error's place; names of a union's members in the place are passed over."""
     here: Any = model
     for step in loc:
-        here = _below(here, step)
-        if here is None:
-            return None
-    return next(iter(_models(here)), None)
+        below = _below(here, step)
+        here = here if below is None else below
+    return here
 
 
 def _below(annotation: Any, step: str | int) -> Any:

@@ -194,6 +194,9 @@ class Moe(Section):
     @model_validator(mode="after")
     def _fits(self) -> Moe:
         given = self.model_fields_set
+        if self.architecture().dense:
+            able = ", ".join(name for name, one in ARCHITECTURES.items() if not one.dense)
+            raise fault(f"{self.architecture().name} is dense; models with experts: {able}", "model")
         if self.layers != "all" and self.layers < 1:
             raise fault(f"there is at least 1 layer, not {self.layers}", "layers")
         if self.tokens_per_gpu % self.micro_batches:

@@ -53,6 +53,8 @@ _SIZE_AUTO, _SIZE_UNLIMITED = Quantity("size", ("auto",)), Quantity("size", ("un
 _SIZE_EITHER, _SIZE_PACKET = Quantity("size", ("auto", "unlimited")), Quantity("size", ("auto", "packet"))
 _TIME_AUTO, _TIME_MEASURED = Quantity("time", ("auto",)), Quantity("time", ("measured",))
 
+LONGEST_MEAN = 80 * 3600 * 10**12  # ps, of times that are drawn: thirty times that is still on the clock
+
 Time = Annotated[int, *_pieces(_TIME)]
 Size = Annotated[int, *_pieces(_SIZE)]
 Rate = Annotated[int, *_pieces(_RATE)]

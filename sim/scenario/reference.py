@@ -11,7 +11,20 @@ from pydantic_core import PydanticUndefined
 
 from sim.dispatch.api import PolicyParams
 from sim.dispatch.registry import LEVELS, PARAMS, Registry
-from sim.scenario import arriving, clusters, demands, gates, schema, switches, topologies, transports, workloads
+from sim.scenario import (
+    arriving,
+    clusters,
+    demands,
+    gates,
+    request_arrivals,
+    schema,
+    serving,
+    serving_engine,
+    switches,
+    topologies,
+    transports,
+    workloads,
+)
 from sim.scenario.fields import Kinds, Section, Words
 from sim.scenario.quantities import dimension_of
 from sim.scenario.show import source_of
@@ -81,6 +94,20 @@ def reference() -> str:
     for name, model in workloads.WORKLOADS.items():
         lines += _section(f"workload {name}", model, "###")
     lines += _section("admission of flows and collective", gates.Gate, "###")
+    for title, model in (
+        ("requests: pools.NAME", serving.PoolKeys),
+        ("requests: pools.NAME.autoscale", serving.Autoscale),
+        ("requests: engine", serving_engine.EngineKeys),
+        ("requests: engine.overhead", serving_engine.Overhead),
+        ("requests: engine.speculation", serving_engine.Speculation),
+        ("requests: targets", serving.Targets),
+        ("requests: classes", serving.RequestClass),
+        ("requests: tenants", serving.Tenants),
+        ("requests: sessions", serving.Sessions),
+        ("requests: prefix", serving.Prefix),
+        ("requests: transfer", serving.Transfer),
+    ):
+        lines += _section(title, model, "###")
     shown: set[type[Section]] = set()
     for kinds in (
         workloads.ARRIVALS,
@@ -89,6 +116,10 @@ def reference() -> str:
         demands.ARRIVALS,
         demands.BANDWIDTHS,
         demands.HOLDS,
+        request_arrivals.ARRIVALS,
+        request_arrivals.LENGTHS,
+        request_arrivals.THINK,
+        serving_engine.COSTS,
     ):
         for name, model in kinds.models.items():
             if model not in shown:
@@ -194,6 +225,8 @@ def _policies() -> Iterator[str]:
             yield f"Keys of every {level} policy:"
             yield ""
             yield from _table(base, f"{level} policies")
+            for key, field in base.model_fields.items():
+                yield from _inner(f"{level} policy: {key}", field)
         for name in registry.names(level):
             yield f"**{name}**: {registry.describe(level, name)}"
             yield ""
@@ -205,6 +238,14 @@ def _policies() -> Iterator[str]:
             ]
             if own:
                 yield from [*_COLUMNS, *own, ""]
+
+
+def _inner(title: str, field: FieldInfo) -> Iterator[str]:
+    """The sections that a field takes, told apart by their kind where there are several."""
+    for model in _parts(field.annotation):
+        if isinstance(model, type) and issubclass(model, Section):
+            kind = model.model_fields.get("kind")
+            yield from _section(title if kind is None else f"{title} {kind.default}", model, "####")
 
 
 if __name__ == "__main__":

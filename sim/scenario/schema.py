@@ -44,7 +44,7 @@ class Dispatch(Section):
     packet: Any = key("follow_path", "a packet's port at each switch")
     expert: Any = key("static", "who computes which tokens of a mixture of experts", "plain expert parallelism")
     admission: Any = key("greedy", "which demands are admitted, and on which path")
-    later = ("request",)
+    request: Any = key("round_robin", "the replica of a request", "the default of reverse proxies")
     elsewhere: ClassVar[dict[str, str]] = {"transport": "fabric.transport"}
 
 

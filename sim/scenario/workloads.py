@@ -13,6 +13,7 @@ from sim.scenario.fields import Kinds, Section, absent, fault, key, one_of, show
 from sim.scenario.gates import Gate
 from sim.scenario.moe import MESSAGES, Moe
 from sim.scenario.quantities import Frequency, Size, Time
+from sim.scenario.serving import Requests
 
 PATTERNS = ("permutation", "tornado", "shift", "incast", "outcast", "all_to_all")
 OPERATIONS = ("all_to_all", "all_reduce", "all_gather", "reduce_scatter", "broadcast")
@@ -196,6 +197,7 @@ WORKLOADS: dict[str, type[Section]] = {
     "collective": Collective,
     "moe": Moe,
     "demands": Demands,
+    "requests": Requests,
 }
-LATER_WORKLOADS = ("requests",)
+LATER_WORKLOADS = ()
 Workload = one_of(Kinds("workload", WORKLOADS, LATER_WORKLOADS))

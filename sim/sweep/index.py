@@ -3,8 +3,8 @@
 Columns: ``cell``, ``status`` (of the run, or ``failed``), ``stage`` and ``reason`` of a failure, ``variant``, ``seed``,
 ``engine``, ``policy.<level>``, a column for each axis (a number in base units, its unit in the field's metadata, and
 ``<key>.text`` as it was typed; text where the values are no numbers), ``load``, and every figure of summary.json as
-``<table>.<column>.<statistic>``, beside ``congestion.*`` and ``demand_classes.<column>.class_<priority>``. Wall-clock
-facts are in timing.csv.
+``<table>.<column>.<statistic>``, beside ``congestion.*``, ``demand_classes.<column>.class_<priority>`` and
+``request_classes.<column>.all`` or ``.class_<name>``. Wall-clock facts are in timing.csv.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models import demand_figures, served_figures
 from models.congestion import CONGESTION, congestion
-from models.demand_figures import COLUMNS, TABLE, class_figures
 from models.errors import InputError, Problem
 from models.records import SCHEMA, TABLES
 from models.summary import flat
@@ -126,7 +126,9 @@ def _figures(path: Path) -> dict[str, Any]:
     row |= flat(summary)
     links, series = (_read(path, summary, name, columns) for name, columns in CONGESTION.items())
     row |= {f"congestion.{name}": value for name, value in congestion(links, series, manifest).items()}
-    return row | class_figures(_read(path, summary, TABLE, ("priority", *COLUMNS)))
+    demands = _read(path, summary, demand_figures.TABLE, ("priority", *demand_figures.COLUMNS))
+    requests = _read(path, summary, served_figures.TABLE, served_figures.COLUMNS)
+    return row | demand_figures.class_figures(demands) | served_figures.served_figures(requests)
 
 
 def _read(path: Path, summary: Mapping[str, Any], name: str, columns: Sequence[str]) -> Any:

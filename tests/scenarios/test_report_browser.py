@@ -13,11 +13,11 @@ import pytest
 
 import run_sim
 from analysis.report import write_report
-from tests.unit import synthetic
+from tests.unit import served, synthetic
 
 CHROME = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SECTIONS = (
-    "Summary Comparison Curves Topology Flows Links Collectives Layers_with_experts Demands "
+    "Summary Comparison Curves Topology Flows Links Collectives Layers_with_experts Requests Replicas Demands "
     "Decisions_of_admission GPUs Counters Where_it_came_from"
 )
 SCENARIO = """name: small
@@ -199,6 +199,14 @@ def test_layers_with_experts_alone(browser: Any, tmp_path: Path) -> None:
     page, wrong = opened(browser, write_report(tmp_path / "moe", tmp_path / "moe.html"))
     assert page.locator("#no-topology").inner_text() == "The engine has no links."
     assert page.locator("#moe .main-svg").count() >= 1
+    assert wrong == []
+
+
+def test_requests_come_first_where_there_are_any(browser: Any, tmp_path: Path) -> None:
+    served.write_single(tmp_path / "served", served.crowd(50))
+    page, wrong = opened(browser, write_report(tmp_path / "served", tmp_path / "served.html"), 390)
+    assert page.locator("nav a").all_inner_texts()[:5] == ["Summary", "Comparison", "Requests", "Replicas", "Curves"]
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
     assert wrong == []
 
 

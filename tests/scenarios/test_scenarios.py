@@ -21,7 +21,7 @@ from analysis.load import load
 from analysis.tables import summary_table
 from models.records import TABLES, validate
 from sim.dispatch.registry import LEVELS, Registry
-from tests.scenarios import admission, clusters, fabrics, transport
+from tests.scenarios import admission, clusters, fabrics, serving, transport
 from tests.scenarios.figures import Runs, times
 
 FOLDER = Path(__file__).parents[2] / "scenarios"
@@ -73,6 +73,18 @@ ENTRIES: dict[str, Entry] = {
     "congestion_control": Entry((), transport.congestion_control),
     "pfc": Entry((), transport.pfc),
     "reordering": Entry((), transport.reordering),
+    "serving_pd": Entry(("workload.0.count=200", "workload.1.until=6s"), serving.serving_pd),
+    "serving_pd_slow": Entry(("workload.0.count=250", "workload.1.until=10s"), serving.serving_pd_slow),
+    "serving_staleness": Entry(("workload.0.count=1500",), serving.serving_staleness),
+    "serving_ties": Entry((), serving.serving_ties),
+    "serving_late_counting": Entry((), serving.serving_late_counting),
+    "serving_hot_prefix": Entry((), serving.serving_hot_prefix),
+    "serving_workload_aware": Entry((), serving.serving_workload_aware),
+    "serving_predictive": Entry(("workload.0.count=400",), serving.serving_predictive),
+    "serving_pd_threshold": Entry(("workload.0.count=150",), serving.serving_pd_threshold),
+    "serving_best_effort": Entry(("workload.0.count=1300",), serving.serving_best_effort),
+    "serving_vllm_dense": Entry((), serving.serving_vllm_dense),
+    "serving_vllm_moe": Entry((), serving.serving_vllm_moe),
 }
 
 
@@ -117,7 +129,7 @@ def test_it_runs_and_shows_what_it_claims(name: str, results: Callable[[str], Ru
     runs = results(name)
     for one in runs.values():
         assert one.status in {"completed", "saturated"}, one.summary["reasons"]
-        assert one.rows("flows") + one.rows("demands") > 0
+        assert one.rows("flows") + one.rows("demands") + one.rows("requests") > 0
         if one.rows("flows"):
             # what an admitted demand sends ends with it
             ends = {"finished", "stopped"} if one.rows("demands") else {"finished"}
@@ -131,7 +143,7 @@ def test_it_runs_and_shows_what_it_claims(name: str, results: Callable[[str], Ru
 
 
 def test_no_policy_is_inert(results: Callable[[str], Runs], tmp_path: Path) -> None:
-    """Every policy of every level gives other flow times or paths of demands than all others in a shipped scenario."""
+    """Every policy of every level gives other times or paths than all others in a shipped scenario."""
     found: dict[str, dict[str, tuple[Any, ...]]] = {level: {} for level in LEVELS}
     sources = (
         *(("packet", name) for name in ("fat_tree", "load_balancers")),
@@ -161,6 +173,11 @@ def test_no_policy_is_inert(results: Callable[[str], Runs], tmp_path: Path) -> N
         }
         assert run("llep", out, "--no-plots", *(w for k, v in given.items() for w in ("--set", f"{k}={v}")))[0] == 0
         found["expert"][expert] = times(load(out))
+    routers = ", ".join(f"{name}: {{dispatch.request: {name}}}" for name in Registry().names("request"))
+    words = ["--no-plots", "--set", f"variants={{{routers}}}", "--set", "workload.0.count=240"]
+    assert run("serving_hot_prefix", tmp_path / "request", *words)[0] == 0
+    for request, one in load(tmp_path / "request").runs().items():
+        found["request"][request] = tuple(one.frame("requests")["ttft_ms"])
     for one in results("sdn_zoo").values():
         paths = tuple(one.frame("demands")["path"].fillna(""))
         found["admission"].setdefault(one.manifest["policies"]["admission"]["kind"], paths)

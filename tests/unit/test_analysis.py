@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.grid import write
 from analysis.load import find_runs, load
 from analysis.stats import batch_means, bootstrap, percentile
-from analysis.tables import summary_table, write
+from analysis.tables import summary_table
 from models.errors import InputError
 from models.records import TABLES
 from sim.record import ResultFolder, write_run

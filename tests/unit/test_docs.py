@@ -23,10 +23,9 @@ ROOT = Path(__file__).parents[2]
 # pages of docs/
 GUIDES = (
     "guide", "admission", "sweep", "python", "htsim", "validate", "why", "report", "compare", "failures",
-    "load_balancing",
+    "load_balancing", "routers", "serving",
 )  # fmt: skip
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[^\n]*) -->\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
-READS = re.compile(r"run_sim\.py (check|list|plot|why|report|timeline)")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)\)")
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from models.explained import PARTS
 from models.records import MANIFEST, TABLES, markdown, validate
+from models.served import REQUEST_PARTS
 from models.summary import describe, percentiles, summarise
 from sim.record import frame
 from tests.unit import synthetic
@@ -34,6 +35,16 @@ CONTRACT = {
     "hops": "flow hop link arrived_us queueing_ps serialisation_ps propagation_ps",
     "kernels": "gpu kernel job start_us duration_us",
     "link_series": "time_us link utilisation queue_bytes",
+    "requests": "id arrival_s replica prompt_tokens output_tokens queue_ms ttft_ms tpot_ms e2e_ms cached_tokens status "
+    "workload class tenant session turn reason prefill_replica predicted_tokens generated_tokens transfer_ms "
+    "itl_max_ms preempted good prefix_hashes arrival_ps",
+    "request_times": "id workload total_ps " + " ".join(REQUEST_PARTS),
+    "request_classes": "workload class pool injected finished rejected lost unfinished offered_per_s served_per_s "
+    "output_tokens_per_s goodput_per_s good_share ttft_attained tpot_attained itl_attained e2e_attained "
+    + " ".join(f"{name}_{rank}_ms" for name in ("ttft", "tpot", "itl", "e2e") for rank in ("p50", "p95", "p99")),
+    "replicas": "replica workload pool role gpus requests tokens iterations busy_share batch_mean_tokens preemptions "
+    "prefix_hit_share kv_blocks kv_mean_share kv_peak_share starved",
+    "serving_series": "time_s replica workload waiting running kv_share batch_tokens",
     "failures": "event element what at_us until_us converged_us rate_share loss packets_lost flows_hit flows_rerouted "
     "flows_lost recovery_us inflation",
 }
@@ -44,7 +55,7 @@ def test_tables_have_the_columns_of_the_contract() -> None:
 
 
 def test_units_stand_in_the_column_names() -> None:
-    units = {"us", "ms", "s", "bytes", "gbps", "mbps", "gbytes"}
+    units = {"us", "ms", "s", "bytes", "gbps", "mbps", "gbytes", "tokens"}
     for table in TABLES.values():
         for column in table:
             assert column.meaning.endswith("."), column.name

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import InputError
+from sim.dispatch import registry
 from sim.dispatch.registry import LEVELS, Registry, UnknownPolicyError
 
 ROOT = Path(__file__).parents[2]
@@ -85,10 +86,6 @@ FAULTS = {
     "syntax": (GOOD.replace("class Policy:", "class Policy"), "own.py:13:13: not valid Python"),
     "no_level": (GOOD.replace('LEVEL = "path"\n', ""), "own.py:1:1: the plugin has no LEVEL"),
     "bad_level": (GOOD.replace('"path"', '"paths"'), "own.py:5:1: unknown level 'paths'; did you mean 'path'?"),
-    "later_level": (
-        GOOD.replace('"path"', '"request"'),
-        "own.py:5:1: policies of level 'request' are not",
-    ),
     "bad_name": (GOOD.replace('"mine"', '"My Own"'), "own.py:6:1: the policy's name 'My Own' must match"),
     "taken": (GOOD.replace('"mine"', '"ecmp"'), "own.py:6:1: there is a path policy 'ecmp' already"),
     "no_params": (GOOD.replace("class Params", "class Param"), "own.py:1:1: the policy has no 'Params'"),
@@ -96,6 +93,10 @@ FAULTS = {
     "no_controller": (
         GOOD.replace('"path"', '"admission"'),
         "own.py:9:1: 'Params' must be a class derived from sim.dispatch.api.ControllerParams",
+    ),
+    "no_router": (
+        GOOD.replace('"path"', '"request"'),
+        "own.py:9:1: 'Params' must be a class derived from sim.dispatch.api.RouterParams",
     ),
     "no_policy": (GOOD.replace("class Policy", "class Polici"), "own.py:1:1: a path policy needs 'Policy'"),
     "no_pick": (GOOD.replace('"path"', '"packet"'), "own.py:1:1: a packet policy needs 'pick'"),
@@ -112,3 +113,9 @@ def test_faulty_plugins_are_named_with_their_line(case: str, tmp_path: Path) -> 
     with pytest.raises(InputError) as caught:
         Registry().add_plugin(write(tmp_path, text), "own.py")
     assert message in str(caught.value)
+
+
+def test_levels_that_are_planned_are_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "LATER_LEVELS", ("storage",))
+    with pytest.raises(InputError, match="policies of level 'storage' are not in this version"):
+        Registry().add_plugin(write(tmp_path, GOOD.replace('"path"', '"storage"')), "own.py")

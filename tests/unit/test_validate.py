@@ -76,7 +76,6 @@ def test_a_raw_log_needs_no_mapping() -> None:
         (("time=", "tme="), 2, 42, "no field 'tme'; did you mean 'time'?"),
         (("# map", "# mpa"), 2, 3, "unknown word 'mpa'; did you mean 'map'?"),
         (("collectives", "collective"), 1, 18, "unknown kind 'collective'; did you mean 'collectives'?"),
-        (("collectives", "requests"), 1, 18, "measured requests are not in this version"),
         (("0.5", "fast"), 4, 14, "'fast' in the column of 'time' is not a number"),
         (("0.5", "-1"), 4, 14, "time '-1' is not above 0"),
         ((",1,", ",1.0000005,"), 4, 12, "size '1.0000005' is not whole in bytes"),

@@ -31,7 +31,7 @@ def test_stated_errors_are_those_of_the_shipped_fits(name: str) -> None:
     assert _row.module(name).run(quick=False).rows == _row.read(name).rows
 
 
-@pytest.mark.parametrize("name", ["all_to_all", "eplb"])
+@pytest.mark.parametrize("name", ["all_to_all", "eplb", "silicon_serving", "vllm_requests"])
 def test_a_part_of_the_rows_again(name: str) -> None:
     """What the quick run computes is in the committed results."""
     known = {(row.case, row.metric): row for row in _row.read(name).rows}

@@ -174,7 +174,7 @@ def test_kernels_are_the_busy_time_of_their_gpu(runs: Runs) -> None:
     [
         ("flow:999", "flow:0 to flow:239"),
         ("flw:3", "did you mean 'flow'?"),
-        ("request:3", "not in this version"),
+        ("request:3", "this run has no requests"),
         ("moe:1", "moe:STEP.LAYER"),
         ("moe:0.0", "no layers with experts"),
         ("collective:0", "no collectives"),

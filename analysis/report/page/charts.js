@@ -29,7 +29,7 @@ function showCharts() {
     drawn.push(entry);
   }
   if (!document.querySelector("#curves figure")) {
-    document.querySelector("#curves .body").append(none("No flow finished and nothing was sampled, so there is no curve."));
+    document.querySelector("#curves .body").append(none("No flow finished and no link was seen in use, so there is no curve."));
   }
 }
 

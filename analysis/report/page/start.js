@@ -38,6 +38,7 @@ function showRun(run) {
 
 async function start() {
   data = await readData();
+  putInOrder();
   setUpHead();
   showSummary();
   showComparison();

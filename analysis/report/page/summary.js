@@ -4,6 +4,11 @@ const STATUS = { completed: "good", saturated: "warn", stopped: "bad", stalled: 
 const badge = (run) => h("span", { class: `badge ${STATUS[run.status] ?? ""}` },
   run.status + (run.interrupted ? ", interrupted" : ""));
 
+// where requests are served they are what the run is about
+function putInOrder() {
+  if (data.runs.some((run) => run.tables.replicas.rows)) byId("comparison").after(byId("requests"), byId("replicas"));
+}
+
 function setUpHead() {
   const first = data.runs[0], fabric = data.fabrics[first.fabric];
   const same = (name) => new Set(data.runs.map((run) => run[name])).size === 1;
@@ -53,7 +58,7 @@ function leadOf() {
   const ended = new Set(data.runs.map((run) => run.status));
   const end = ended.size === 1 ? `${many ? "All runs" : "The run"} ${[...ended][0]}.` : "The runs ended in different ways.";
   if (!measure) return end;
-  const title = measure.title.toLowerCase();
+  const title = measure.title[0].toLowerCase() + measure.title.slice(1);
   if (!many) return `${end} ${sentence(`${title}: ${si(measure.values[0], measure.unit, 4)}`)}`;
   if (!data.measures.comparable) return `${end} They had different work to do, so their times are not set in relation.`;
   const known = measure.values.map((value, index) => [value, index]).filter(([value]) => value !== null);
@@ -94,8 +99,8 @@ function showComparison() {
 }
 
 function showTables(run) {
-  for (const [section, table] of [["collectives", "collectives"], ["moe", "moe_steps"], ["demands", "demands"],
-    ["decisions", "decisions"], ["gpus", "gpus"], ["counters", "counters"]]) {
+  for (const [section, table] of [["collectives", "collectives"], ["moe", "moe_steps"], ["requests", "request_classes"],
+    ["replicas", "replicas"], ["demands", "demands"], ["decisions", "decisions"], ["gpus", "gpus"], ["counters", "counters"]]) {
     const body = document.querySelector(`#${section} .body`);
     body.querySelectorAll(":scope > .run, :scope > .none").forEach((old) => old.remove());
     const told = run.tables[table], box = h("div", { class: "run" });
@@ -106,7 +111,8 @@ function showTables(run) {
 }
 
 function showGrids() {
-  for (const [section, name] of [["collectives", "collectives"], ["moe", "moe_steps"], ["demands", "demands"]]) {
+  for (const [section, name] of [["collectives", "collectives"], ["moe", "moe_steps"], ["requests", "requests"],
+    ["requests", "request_classes"], ["demands", "demands"]]) {
     const told = data.grids[name];
     if (!told) continue;
     const body = document.querySelector(`#${section} .body`);

@@ -19,6 +19,7 @@ from sim.dispatch.kit.expert import check_expert
 from sim.dispatch.kit.packet import check_packet
 from sim.dispatch.kit.path import check_path
 from sim.dispatch.kit.report import Report
+from sim.dispatch.kit.request import check_request
 from sim.dispatch.kit.transport import check_transport
 from sim.dispatch.registry import LEVELS, Policy, Registry, UnknownPolicyError
 
@@ -29,6 +30,7 @@ _CHECKS = {
     "transport": check_transport,
     "expert": check_expert,
     "admission": check_admission,
+    "request": check_request,
 }
 
 
