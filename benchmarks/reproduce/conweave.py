@@ -20,20 +20,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.kept_rows import compute, read
+from benchmarks.reproduce.conweave_report import EDGES, LOADS, LOSSES, POLICIES, report
 
 FILE = Path(__file__).resolve().parent / "rows" / "conweave.jsonl"
-POLICIES: dict[str, dict[str, Any]] = {
-    "ecmp": {"path": "ecmp"},
-    "letflow": {"path": "spray", "packet": "letflow"},
-    "conga": {"path": "spray", "packet": "conga"},
-    "hula": {"path": "spray", "packet": "hula"},
-    "drill": {"path": "spray", "packet": {"kind": "least_queue", "samples": 2, "memory": 1}},
-}
-LOSSES = ("lossless", "irn")
-LOADS = (0.5, 0.8)
 OVERSUBSCRIPTION = 2
 WARM_UP_US, END_US = 2_000, 12_000
-EDGES = (0, 4_000, 8_000, 16_000, 32_000, 128_000, 2_000_000)  # bytes, of the size classes
 
 
 def scenario(policy: str, losses: str, load: float, seed: int) -> dict[str, Any]:
@@ -107,8 +98,6 @@ def cases(seeds: int) -> list[str]:
 
 
 def main() -> None:
-    from benchmarks.reproduce import conweave_report
-
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2, help="processes; no more than there are idle cores")
@@ -116,7 +105,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.draw:
         compute(FILE, work, cases(options.seeds), options.workers)
-    conweave_report.report(read(FILE))
+    report(read(FILE))
 
 
 if __name__ == "__main__":

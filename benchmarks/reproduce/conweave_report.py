@@ -9,8 +9,17 @@ import numpy as np
 
 from benchmarks.kept_rows import Row
 from benchmarks.report import table, verdict
-from benchmarks.reproduce.conweave import EDGES, LOADS, LOSSES, POLICIES
 
+POLICIES: dict[str, dict[str, Any]] = {
+    "ecmp": {"path": "ecmp"},
+    "letflow": {"path": "spray", "packet": "letflow"},
+    "conga": {"path": "spray", "packet": "conga"},
+    "hula": {"path": "spray", "packet": "hula"},
+    "drill": {"path": "spray", "packet": {"kind": "least_queue", "samples": 2, "memory": 1}},
+}
+LOSSES = ("lossless", "irn")
+LOADS = (0.5, 0.8)
+EDGES = (0, 4_000, 8_000, 16_000, 32_000, 128_000, 2_000_000)  # bytes, of the size classes
 FIGURES = Path(__file__).resolve().parents[2] / "docs" / "figures"
 ORDERINGS = (("letflow", "ecmp"), ("conga", "letflow"), ("conga", "ecmp"), ("hula", "conga"), ("drill", "ecmp"))
 CLOSE = 0.02  # two means that differ by less are called equal

@@ -20,28 +20,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.kept_rows import compute, read
+from benchmarks.reproduce.ethereal_report import AFTER_FAILURE, COLLECTIVES, POLICIES, report
 
 FILE = Path(__file__).resolve().parent / "rows" / "ethereal.jsonl"
 GPUS, RATE = 256, 400e9
-COLLECTIVES = {
-    "direct": ("all_reduce", "direct"),
-    "halving_doubling": ("all_reduce", "halving_doubling"),
-    "ring": ("all_reduce", "ring"),
-    "tree": ("all_reduce", "double_binary_tree"),
-    "all_to_all": ("all_to_all", "direct"),
-}
-POLICIES: dict[str, dict[str, Any]] = {
-    "ethereal": {"path": "ethereal"},
-    "spray": {"path": "spray"},
-    "reps": {"path": "spray", "packet": "reps"},
-    "reps_v1": {"path": "spray", "packet": "reps_v1"},
-    "ecmp": {"path": "ecmp"},
-    "subflows_2": {"path": {"kind": "subflows", "k": 2}},
-    "subflows_4": {"path": {"kind": "subflows", "k": 4}},
-    "subflows_8": {"path": {"kind": "subflows", "k": 8}},
-}
 SPRAYED = ("spray", "reps", "reps_v1")
-AFTER_FAILURE = ("ethereal", "spray", "reps", "reps_v1")
 SIZES = (1, 16)  # MB; the paper goes on to 256, which takes a direct collective hours
 
 
@@ -108,8 +91,6 @@ def cases(sizes: tuple[int, ...]) -> list[str]:
 
 
 def main() -> None:
-    from benchmarks.reproduce import ethereal_report
-
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="MB of the collectives")
     parser.add_argument("--workers", type=int, default=2, help="processes; no more than there are idle cores")
@@ -117,7 +98,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.draw:
         compute(FILE, work, cases(tuple(int(size) for size in options.sizes.split(","))), options.workers)
-    ethereal_report.report(read(FILE))
+    report(read(FILE))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,25 @@ from typing import Any
 
 from benchmarks.kept_rows import Row
 from benchmarks.report import table
-from benchmarks.reproduce.ethereal import AFTER_FAILURE, COLLECTIVES, POLICIES
 
+COLLECTIVES = {
+    "direct": ("all_reduce", "direct"),
+    "halving_doubling": ("all_reduce", "halving_doubling"),
+    "ring": ("all_reduce", "ring"),
+    "tree": ("all_reduce", "double_binary_tree"),
+    "all_to_all": ("all_to_all", "direct"),
+}
+POLICIES: dict[str, dict[str, Any]] = {
+    "ethereal": {"path": "ethereal"},
+    "spray": {"path": "spray"},
+    "reps": {"path": "spray", "packet": "reps"},
+    "reps_v1": {"path": "spray", "packet": "reps_v1"},
+    "ecmp": {"path": "ecmp"},
+    "subflows_2": {"path": {"kind": "subflows", "k": 2}},
+    "subflows_4": {"path": {"kind": "subflows", "k": 4}},
+    "subflows_8": {"path": {"kind": "subflows", "k": 8}},
+}
+AFTER_FAILURE = ("ethereal", "spray", "reps", "reps_v1")
 FIGURES = Path(__file__).resolve().parents[2] / "docs" / "figures"
 TITLES = {
     "direct": "all-reduce, direct", "halving_doubling": "all-reduce, halving-doubling", "ring": "all-reduce, ring",
