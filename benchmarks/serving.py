@@ -25,8 +25,8 @@ TRACE = ROOT / "scenarios" / "traces" / "azure_conv.csv.gz"
 AIM_CPU, AIM_RATE, AIM_MEMORY = 15.0, 40_000, 500  # s, iterations a CPU second, MB
 NUMBERS = (10_000, 100_000, 1_000_000)
 
-AZURE = """
-name: azure
+FLEET = """
+name: serving
 engine: ideal
 fabric: {{topology: {{kind: star, hosts: 4, host_link: {{rate: 200Gbps, delay: 1us}}}}}}
 gpus: {{kind: a100_sxm}}
@@ -36,28 +36,24 @@ workload:
   - kind: requests
     model: llama-3.1-8b
     replicas: 4
-    arrivals: {{kind: trace, file: {trace}}}
-    prompt_limit: 4096
     engine: {{token_budget: 512, max_sequences: 128}}
 """
-
-POISSON = """
-name: poisson
-engine: ideal
-fabric: {{topology: {{kind: star, hosts: 4, host_link: {{rate: 200Gbps, delay: 1us}}}}}}
-gpus: {{kind: a100_sxm}}
-dispatch: {{request: least_requests}}
-telemetry: {{flow_times: false}}
-workload:
-  - kind: requests
-    model: llama-3.1-8b
-    replicas: 4
+AZURE = (
+    FLEET
+    + """
+    arrivals: {{kind: trace, file: {trace}}}
+    prompt_limit: 4096
+"""
+)
+POISSON = (
+    FLEET
+    + """
     arrivals: {{kind: poisson, rate: 60/s}}
     count: {count}
     prompt: {{kind: exponential, mean: 200}}
     output: {{kind: exponential, mean: 30}}
-    engine: {{token_budget: 512, max_sequences: 128}}
 """
+)
 
 
 class Run(NamedTuple):
